@@ -1,0 +1,36 @@
+"""amg: masks of everything in an image, by models of the Segment Anything family.
+
+model = amg_cli.load_model("mobile_sam.pt")
+masks = amg_cli.generate(image_rgb, model)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amg_cli.core.config import GenerationConfig
+    from amg_cli.core.errors import AmgError
+    from amg_cli.core.masks import Mask
+    from amg_cli.generate import generate
+    from amg_cli.models.weights import load_model
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AmgError": "amg_cli.core.errors",
+    "GenerationConfig": "amg_cli.core.config",
+    "Mask": "amg_cli.core.masks",
+    "generate": "amg_cli.generate",
+    "load_model": "amg_cli.models.weights",
+}
+
+__all__ = ["AmgError", "GenerationConfig", "Mask", "__version__", "generate", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `amg --help` loads no torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

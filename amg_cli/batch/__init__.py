@@ -1,0 +1,1 @@
+"""Floor 4: many images: find, name, read, generate, commit. Knows nothing of click or networks."""

@@ -1,0 +1,205 @@
+"""Find the images of a run, and read one.
+
+A read image is what `cv2.imread` gives, in RGB: EXIF orientation applied, grey repeated to three
+channels, alpha dropped, 16 bits cut to 8; the first page or frame of several. Unlike it, a file that
+is not whole is an error. OpenCV decodes; its version decides details (which formats' EXIF it knows).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from amg_cli.batch.integrity import AGAIN, Fault, find_fault, image_format
+from amg_cli.core.errors import ImageError, InputError
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"},
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image file of a run.
+
+    path:     the file, as to open
+    relative: its path in the input folder it was found in; its name if it was given itself
+    """
+
+    path: Path
+    relative: PurePath
+
+
+def discover(inputs: Sequence[Path], recursive: bool) -> list[Source]:
+    """The images that `inputs` name, each file once, where it came first.
+
+    inputs:    files, taken whatever their suffix, and folders, whose files with one of
+               `IMAGE_SUFFIXES` are taken; in the order given, a folder's in order of the bytes of
+               their names, its files before its sub-folders; hidden ones are skipped
+    recursive: sub-folders too; a folder that links lead to twice is entered once
+
+    Errors: InputError for an input that does not exist, and for a folder without images or that
+    cannot be listed.
+    """
+    found: dict[str, Source] = {}
+    for given in inputs:
+        for identity, source in _images_of(given, recursive):
+            found.setdefault(identity, source)
+    return list(found.values())
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The pixels of an image file as (H, W, 3), RGB, 0-255, contiguous.
+
+    Its format is judged by its first bytes, not by its name.
+
+    Errors: ImageError for a file that cannot be read, is empty, of another format, truncated,
+    damaged as far as can be told, or too large for OpenCV.
+    """
+    data = _read_bytes(path)
+    kind = image_format(data)
+    fault = find_fault(data, kind) if kind else _other_format(data)
+    if fault:
+        raise ImageError(path, *fault)
+    _quiet_opencv()
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(path, *_explain(error)) from error
+    if bgr is None:
+        raise ImageError(path, f"damaged {kind}, or of an unusual kind", "re-export it")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _images_of(given: Path, recursive: bool) -> Iterator[tuple[str, Source]]:
+    """The images of one input, each with what makes it the same file as another."""
+    try:
+        given.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(given, "no such file or folder", "check the path") from None
+    except OSError as error:
+        raise InputError(given, _reason(error), "check the path") from error
+    if not given.is_dir():
+        yield _identity(given), Source(given, PurePath(given.name))
+        return
+    empty = True
+    for pair in _walk(given, recursive):
+        empty = False
+        yield pair
+    if empty:
+        raise InputError(given, f"no image in it ({_suffixes()})", _where_else(given, recursive))
+
+
+def _walk(folder: Path, recursive: bool) -> Iterator[tuple[str, Source]]:
+    """The images of a folder. A list, not recursion: paths may be deeper than Python's stack."""
+    entered = set()
+    pending = [(folder, PurePath())]
+    while pending:
+        here, relative = pending.pop()
+        real = os.path.realpath(here)
+        if real in entered:
+            continue
+        entered.add(real)
+        images, folders = _listing(here)
+        for name in images:
+            yield os.path.join(real, name), Source(here / name, relative / name)
+        if recursive:
+            pending += [(here / name, relative / name) for name in reversed(folders)]
+
+
+def _listing(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of the images and of the folders in a folder, each sorted, hidden ones left out."""
+    images, folders = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _is_folder(entry):
+                    folders.append(entry.name)
+                # A link that leads nowhere is kept: reading it gives its error, not silence.
+                elif _has_suffix(entry.name) and (entry.is_symlink() or entry.is_file()):
+                    images.append(entry.name)
+    except OSError as error:
+        raise InputError(folder, f"cannot list it: {_reason(error)}", "check its rights") from error
+    return sorted(images, key=os.fsencode), sorted(folders, key=os.fsencode)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder closed to us
+        return False
+
+
+def _has_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _identity(path: Path) -> str:
+    """The file's own name in the real folder: `a/../b` is `b`, but two links to a file are two."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
+
+
+def _suffixes() -> str:
+    return "looked for " + " ".join(sorted(IMAGE_SUFFIXES))
+
+
+def _where_else(folder: Path, recursive: bool) -> str:
+    try:
+        below = not recursive and any(True for _ in _walk(folder, recursive=True))
+    except InputError:
+        below = False
+    return "its sub-folders have some: add --recursive" if below else "check the path"
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(path, "no such file", "it may have been moved since") from error
+    except OSError as error:
+        raise ImageError(path, f"cannot read it: {_reason(error)}", "check the path") from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _other_format(data: bytes) -> Fault:
+    if not data:
+        return Fault("empty file", AGAIN)
+    return Fault("not a JPEG, PNG, WebP, BMP or TIFF image", "convert it to one of these")
+
+
+def _explain(error: cv2.error) -> Fault:
+    """OpenCV's exception in the user's words."""
+    if "CV_IO_MAX_IMAGE" in str(error):
+        side = "OPENCV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT"
+        return Fault("larger than OpenCV reads (2^30 pixels, 2^20 a side)", f"see {side}")
+    if error.code == -4:
+        return Fault("not enough memory to decode it", "make it smaller")
+    return Fault(f"OpenCV cannot decode it: {error.err}", "re-export it")
+
+
+@cache
+def _quiet_opencv() -> None:
+    """Keep OpenCV's own lines about broken files off stderr: each becomes an error here.
+
+    Once, and for the process, because the level is global: restoring it would race with other
+    threads. Who asked for a level with OPENCV_LOG_LEVEL keeps it.
+    """
+    if "OPENCV_LOG_LEVEL" in os.environ:
+        return
+    # 4.8 has the function in one place, 4.14 and 5 in another.
+    holder = getattr(cv2.utils, "logging", cv2)
+    set_level = getattr(holder, "setLogLevel", None)
+    if set_level:
+        set_level(0)

@@ -1,0 +1,77 @@
+"""The engine for this machine: one image after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from amg_cli.batch.commit import committed, exists_error
+from amg_cli.batch.images import read_image
+from amg_cli.batch.plan import Job, OnExists
+from amg_cli.core.config import GenerationConfig
+from amg_cli.core.errors import AmgError, ImageError
+from amg_cli.formats.format import Format
+from amg_cli.generate import generate
+from amg_cli.models.sam import Sam
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job: masks written, skipped (`nb_masks` None), or an error."""
+
+    job: Job
+    nb_masks: int | None = None
+    elapsed_s: float = 0.0
+    error: AmgError | None = None
+
+
+def settle(jobs: Sequence[Job], on_exists: OnExists) -> tuple[list[Job], list[Outcome]]:
+    """What is left to do, and what is settled because the output is there already."""
+    to_do = [job for job in jobs if on_exists == "overwrite" or not job.target.exists()]
+    settled = [job for job in jobs if job not in set(to_do)]
+    if on_exists == "skip":
+        return to_do, [Outcome(job) for job in settled]
+    return to_do, [Outcome(job, error=exists_error(job.target)) for job in settled]
+
+
+def run(
+    jobs: Sequence[Job],
+    model: Sam,
+    config: GenerationConfig,
+    output_format: Format,
+    overwrite: bool,
+) -> Iterator[Outcome]:
+    """Do each job in turn; a job that fails is an outcome too, and the next one follows."""
+    for job in jobs:
+        start = time.perf_counter()
+        try:
+            nb_masks = process(job, model, config, output_format, overwrite)
+        except AmgError as error:
+            yield Outcome(job, error=error)
+        except Exception as error:  # noqa: BLE001 - the one place: a failure becomes a record
+            yield Outcome(job, error=_as_image_error(job, error))
+        else:
+            yield Outcome(job, nb_masks, time.perf_counter() - start)
+
+
+def process(
+    job: Job, model: Sam, config: GenerationConfig, output_format: Format, overwrite: bool
+) -> int:
+    """Read one image, generate its masks, commit them. -> the number of masks."""
+    image_rgb = read_image(job.source)
+    masks = generate(image_rgb, model, config)
+    with committed(job.target, overwrite) as path:
+        output_format.write(masks, path)
+    return len(masks)
+
+
+def _as_image_error(job: Job, error: Exception) -> ImageError:
+    if isinstance(error, OSError):
+        cause = f"{error.strerror or error}"
+        return ImageError(error.filename or job.target, cause, "mend that and run again")
+    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+        return ImageError(job.source, "out of memory", "lower --points-per-batch")
+    first_line = str(error).partition("\n")[0]
+    cause = f"unexpected {type(error).__name__}: {first_line}"
+    return ImageError(job.source, cause, "please report it with this image")

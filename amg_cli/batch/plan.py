@@ -1,0 +1,62 @@
+"""What is to be done: each image, where its masks go, and whether they are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from amg_cli.batch.images import Source, discover
+from amg_cli.batch.naming import output_names
+from amg_cli.core.errors import ConfigError, InputError, OutputError
+
+OnExists = Literal["error", "skip", "overwrite"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to do.
+
+    source:  the image
+    target:  the file or folder that its masks go to
+    renamed: the target keeps the image's suffix, or has a number, as its plain name was taken
+    """
+
+    source: Path
+    target: Path
+    renamed: bool
+
+
+def plan(inputs: Sequence[Path], output: Path, suffix: str, recursive: bool) -> list[Job]:
+    """A job for each image of `inputs`, in order; makes the output folder.
+
+    suffix: of the output format. Images inside the output folder are not taken.
+    Raises InputError where a path is missing or there is no image; OutputError where the output
+    folder cannot be made; ConfigError where it is an input folder searched recursively.
+    """
+    if recursive and any(path.resolve() == output.resolve() for path in inputs):
+        cause = f"{output} is an input too, and --recursive would take its masks for images"
+        raise ConfigError("--output", cause, "write to another folder")
+    found = discover(inputs, recursive)
+    sources = [source for source in found if not _inside(source, output, recursive)]
+    if not sources:
+        raise InputError(output, "all images found are inside the output folder", "check --input")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise OutputError(output, cause, "give a folder that can be written to") from error
+    names = output_names([source.relative for source in sources])
+    return [
+        Job(
+            source=source.path,
+            target=output / name.with_name(name.name + suffix),
+            renamed=name.name != source.relative.stem,
+        )
+        for source, name in zip(sources, names, strict=True)
+    ]
+
+
+def _inside(source: Source, output: Path, recursive: bool) -> bool:
+    return recursive and output.resolve() in source.path.resolve().parents

@@ -1,0 +1,1 @@
+"""Floor 5: one file a command. Parse, call, print; no algorithm."""

@@ -1,0 +1,56 @@
+"""What a run prints: output paths on stdout; progress, errors and a summary on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+from tqdm import tqdm
+
+from amg_cli.batch.local import Outcome
+from amg_cli.batch.plan import Job
+from amg_cli.core.errors import ImageError, one_line
+
+
+class Report:
+    """Prints each outcome as it comes, and counts. With `quiet`, only errors go to stderr."""
+
+    def __init__(self, jobs: Sequence[Job], quiet: bool) -> None:
+        self._quiet = quiet
+        self._start = time.perf_counter()
+        self._done = self._skipped = self._failed = self._nb_masks = 0
+        for job in jobs:
+            if job.renamed:
+                self._say(f"{job.source}: goes to {job.target}, as its plain name is another's too")
+        hidden = quiet or not sys.stderr.isatty()
+        self._bar = tqdm(total=len(jobs), unit="image", disable=hidden, file=sys.stderr)
+
+    def add(self, outcome: Outcome) -> None:
+        """Print and count one outcome."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            if outcome.error is not None:
+                self._failed += 1
+                click.echo(f"amg: {outcome.error}", err=True)
+            elif outcome.nb_masks is None:
+                self._skipped += 1
+            else:
+                self._done += 1
+                self._nb_masks += outcome.nb_masks
+                click.echo(outcome.job.target)
+        self._bar.update()
+
+    def close(self) -> int:
+        """End the progress bar and print the summary. -> the exit code."""
+        self._bar.close()
+        elapsed_s = time.perf_counter() - self._start
+        self._say(
+            f"{self._done} done ({self._nb_masks} masks), {self._skipped} skipped, "
+            f"{self._failed} failed, in {elapsed_s:.1f} s"
+        )
+        return ImageError.exit_code if self._failed else 0
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            click.echo(f"amg: {one_line(line)}", err=True)

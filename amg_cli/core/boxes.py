@@ -1,0 +1,82 @@
+"""Boxes: conversions, IoU and non-maximum suppression.
+
+A box is XYXY in pixels, right and bottom inclusive, as the box of a mask's pixels. N and K count
+boxes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """The box of each mask's pixels; 0,0,0,0 for an empty mask. (N, H, W) bool -> (N, 4) int64.
+
+    Source: the reference generator, step 6.
+    """
+    left, right = _extent(masks.any(dim=1))
+    top, bottom = _extent(masks.any(dim=2))
+    return torch.stack([left, top, right, bottom], dim=1)
+
+
+def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last true position of each row; 0, 0 where none is. (N, L) -> (N,), (N,)."""
+    # argmax takes the first of equals only for integers, and has no kernel for bool.
+    flags = occupied.to(torch.uint8)
+    first = flags.argmax(dim=1)
+    last = occupied.shape[1] - 1 - flags.flip(1).argmax(dim=1)
+    return first, torch.where(occupied.any(dim=1), last, 0)
+
+
+def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:
+    """(…, 4) -> (…, 4): x, y, x1 - x0, y1 - y0 (no + 1: the reference's width and height)."""
+    return torch.cat([boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]], dim=-1)
+
+
+def box_area(boxes_xyxy: Tensor) -> Tensor:
+    """(N, 4) -> (N,) float64: (x1 - x0) * (y1 - y0), so 0 for a box one pixel wide or high."""
+    boxes = boxes_xyxy.to(torch.float64)
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def box_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+    """IoU of every box of `a` with every box of `b`. (N, 4), (K, 4) -> (N, K) float64.
+
+    NaN where both areas are 0. float64 holds whole areas exactly, so equal ratios compare equal.
+    """
+    a, b = a_xyxy.to(torch.float64), b_xyxy.to(torch.float64)
+    low = torch.maximum(a[:, None, :2], b[None, :, :2])
+    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = (high - low).clamp(min=0).prod(dim=2)
+    return inter / (box_area(a)[:, None] + box_area(b)[None, :] - inter)
+
+
+def nms(boxes_xyxy: Tensor, scores: Tensor, iou_thresh: float) -> Tensor:
+    """Greedy non-maximum suppression: indices of the boxes that stay, best score first.
+
+    Of equal scores the earlier box goes first. A box goes when its IoU with one that stays is
+    *greater* than `iou_thresh`; 0/0 is not. (N, 4), (N,) -> (K,) int64, on the CPU.
+    Source: torchvision's `nms`, as the reference generator uses it, steps 8 to 10.
+    """
+    order = torch.sort(scores.cpu(), descending=True, stable=True).indices
+    boxes = boxes_xyxy.cpu()[order]
+    alive = torch.ones(len(order), dtype=torch.bool)
+    for i in range(len(order)):
+        if alive[i]:
+            overlap = box_iou(boxes[i : i + 1], boxes[i + 1 :])[0]
+            alive[i + 1 :] &= ~(overlap > iou_thresh)
+    return order[alive]
+
+
+def touches_crop_edge(
+    boxes_xyxy: Tensor, crop_xyxy: Tensor, image_xyxy: Tensor, margin_px: int = 20
+) -> Tensor:
+    """Whether a box ends at an edge of its crop that is no edge of the image. (N, 4) -> (N,) bool.
+
+    Near is at most `margin_px` away. Boxes, crop and image, each XYXY, are in one frame.
+    Source: the reference generator, step 7.
+    """
+    near_crop = (boxes_xyxy - crop_xyxy).abs() <= margin_px
+    near_image = (boxes_xyxy - image_xyxy).abs() <= margin_px
+    return (near_crop & ~near_image).any(dim=1)

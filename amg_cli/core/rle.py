@@ -1,0 +1,62 @@
+"""COCO run-length encoding, through pycocotools.
+
+An `Rle` is what COCO files hold: size (h, w), and the runs of the column-major mask, zeros first,
+compressed to text. H and W are the mask's height and width in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+
+class Rle(TypedDict):
+    """A compressed mask, as in a COCO file and as pycocotools takes it."""
+
+    size: list[int]
+    counts: str
+
+
+def encode(mask: NDArray[np.bool_]) -> Rle:
+    """(H, W) bool -> Rle."""
+    return encode_all(mask[None])[0]
+
+
+def encode_all(masks: NDArray[np.bool_]) -> list[Rle]:
+    """(N, H, W) bool -> N Rles."""
+    columns_first = np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8, copy=False))
+    return [
+        {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+        for rle in coco_mask.encode(columns_first)
+    ]
+
+
+def decode(rle: Rle) -> NDArray[np.bool_]:
+    """Rle -> (H, W) bool, C order."""
+    return np.ascontiguousarray(coco_mask.decode(rle)).astype(bool)
+
+
+def area(rle: Rle) -> int:
+    """Number of pixels in the mask."""
+    return int(coco_mask.area(rle))
+
+
+def counts(rle: Rle) -> list[int]:
+    """The run lengths: of 0 (perhaps none), of 1, of 0, … over the mask read column by column."""
+    flat = decode(rle).ravel(order="F")
+    ends = [*(np.flatnonzero(flat[1:] != flat[:-1]) + 1).tolist(), flat.size]
+    runs = np.diff([0, *ends]).tolist()
+    return [0, *runs] if flat[0] else runs
+
+
+def merge(rles: Sequence[Rle], intersect: bool = False) -> Rle:
+    """The union of masks of one size, or their intersection."""
+    merged = coco_mask.merge(list(rles), intersect=intersect)
+    return {
+        "size": [int(side) for side in merged["size"]],
+        "counts": merged["counts"].decode("ascii"),
+    }

@@ -1,0 +1,80 @@
+"""What to keep: thresholds, duplicates, small regions. Cheap, and knows no model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from amg_cli.core import rle as rle_codec
+from amg_cli.core.boxes import box_area, mask_boxes, nms
+from amg_cli.core.config import GenerationConfig
+from amg_cli.core.masks import Candidates, Mask
+from amg_cli.generate.regions import remove_small_regions
+
+
+def select(candidates: Candidates, config: GenerationConfig) -> list[Mask]:
+    """The results among `candidates`, in the order of the last suppression: best first.
+
+    Equal scores keep the order of the candidates: crops as listed, points row by row, then the
+    model's masks of a point. Source: the reference generator, steps 5 and 8 to 11.
+    """
+    candidates = candidates[high_pred_iou(candidates.pred_iou, config)]
+    candidates = candidates[is_stable(candidates.stability_score, config)]
+    candidates = _without_duplicates(candidates, config)
+    if config.min_mask_region_area > 0:
+        candidates = _without_small_regions(candidates, config)
+    return candidates.masks()
+
+
+def high_pred_iou(pred_iou: Tensor, config: GenerationConfig) -> Tensor:
+    """Which predicted IoUs pass; all do where the threshold is 0 or less. Any shape -> bool."""
+    if config.pred_iou_thresh <= 0:
+        return torch.ones_like(pred_iou, dtype=torch.bool)
+    return pred_iou > config.pred_iou_thresh
+
+
+def is_stable(stability_score: Tensor, config: GenerationConfig) -> Tensor:
+    """Which stability scores pass; all do where the threshold is 0 or less. Any shape -> bool."""
+    if config.stability_score_thresh <= 0:
+        return torch.ones_like(stability_score, dtype=torch.bool)
+    return stability_score >= config.stability_score_thresh
+
+
+def _without_duplicates(candidates: Candidates, config: GenerationConfig) -> Candidates:
+    """Suppression within each crop by predicted IoU, then between crops: the smaller crop wins."""
+    kept = []
+    for members in _by_crop(candidates.crop_boxes_xyxy):
+        in_crop = candidates[members]
+        kept.append(in_crop[nms(in_crop.boxes_xyxy, in_crop.pred_iou, config.box_nms_thresh)])
+    candidates = Candidates.concat(kept)
+    if config.crop_n_layers == 0:
+        return candidates
+    smallness = 1 / box_area(candidates.crop_boxes_xyxy)
+    return candidates[nms(candidates.boxes_xyxy, smallness, config.crop_nms_thresh)]
+
+
+def _by_crop(crop_boxes_xyxy: Tensor) -> list[Tensor]:
+    """Indices of the candidates of each crop, crops in order of appearance."""
+    members: dict[tuple[int, ...], list[int]] = {}
+    for i, box in enumerate(crop_boxes_xyxy.tolist()):
+        members.setdefault(tuple(box), []).append(i)
+    return [torch.tensor(indices) for indices in members.values()]
+
+
+def _without_small_regions(candidates: Candidates, config: GenerationConfig) -> Candidates:
+    """Mend each mask, then suppress again; unchanged masks win over changed ones.
+
+    Predicted IoU and stability stay those of the mask as the model drew it.
+    """
+    rles, boxes, unchanged = list(candidates.rles), candidates.boxes_xyxy.clone(), []
+    for i, rle in enumerate(candidates.rles):
+        mask, changed = remove_small_regions(rle_codec.decode(rle), config.min_mask_region_area)
+        unchanged.append(float(not changed))
+        if changed:
+            rles[i] = rle_codec.encode(mask)
+            boxes[i] = mask_boxes(torch.from_numpy(mask)[None])[0]
+    mended = replace(candidates, rles=tuple(rles), boxes_xyxy=boxes)
+    threshold = max(config.box_nms_thresh, config.crop_nms_thresh)
+    return mended[nms(boxes, torch.tensor(unchanged), threshold)]

@@ -1,0 +1,131 @@
+"""The prompt encoder: points, boxes and masks to embeddings.
+
+Source: Kirillov et al. 2023, "Segment Anything". Parameter names are the official checkpoint's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from amg_cli.models.layers import LayerNorm2d
+
+PADDING, BACKGROUND, FOREGROUND = -1, 0, 1  # the labels of points
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """N prompts, in pixels of the model's input. What is not given is None.
+
+    points_xy:  (N, P, 2) float32
+    labels:     (N, P) int: 1 foreground, 0 background, -1 padding (its position is ignored);
+                given with `points_xy` and only with them
+    boxes_xyxy: (N, 4) float32
+    masks:      (N, 1, 4h, 4w) float32 logits, such as an earlier answer's
+    """
+
+    points_xy: Tensor | None = None
+    labels: Tensor | None = None
+    boxes_xyxy: Tensor | None = None
+    masks: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if (self.points_xy is None) != (self.labels is None):
+            raise ValueError("points_xy and labels: one is given without the other")
+        given = [x for x in (self.points_xy, self.boxes_xyxy, self.masks) if x is not None]
+        if not given or len({len(x) for x in given}) > 1:
+            raise ValueError("points, boxes or masks: give at least one, the same number of each")
+
+    def __len__(self) -> int:
+        return next(len(x) for x in (self.points_xy, self.boxes_xyxy, self.masks) if x is not None)
+
+
+class FourierFeatures(nn.Module):
+    """Sines and cosines of random projections of a position."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
+
+    def forward(self, unit_xy: Tensor) -> Tensor:
+        """(…, 2) in [0, 1] -> (…, C)."""
+        matrix = self.get_buffer("positional_encoding_gaussian_matrix")
+        angle = 2 * math.pi * ((2 * unit_xy - 1) @ matrix)
+        return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+class PromptEncoder(nn.Module):
+    """Prompts to token and per-cell embeddings of `embed_dim` channels."""
+
+    def __init__(self, embed_dim: int, mask_hidden_dim: int) -> None:
+        super().__init__()
+        self.pe_layer = FourierFeatures(embed_dim)
+        # By label: 0 background, 1 foreground, then a box's first and second corner.
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, embed_dim) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, embed_dim)
+        self.no_mask_embed = nn.Embedding(1, embed_dim)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, mask_hidden_dim // 4, kernel_size=2, stride=2),
+            LayerNorm2d(mask_hidden_dim // 4),
+            nn.GELU(),
+            nn.Conv2d(mask_hidden_dim // 4, mask_hidden_dim, kernel_size=2, stride=2),
+            LayerNorm2d(mask_hidden_dim),
+            nn.GELU(),
+            nn.Conv2d(mask_hidden_dim, embed_dim, kernel_size=1),
+        )
+
+    def forward(self, prompts: Prompts, input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Token embeddings (N, T, C), per-cell ones (N, C, h, w), or (1, C, 1, 1) without masks.
+
+        T is 0 for masks alone. `input_hw` is the padded input's size in pixels.
+        """
+        tokens = [torch.zeros(len(prompts), 0, self.no_mask_embed.embedding_dim).to(self.device)]
+        if prompts.points_xy is not None and prompts.labels is not None:
+            points, labels = prompts.points_xy, prompts.labels
+            if prompts.boxes_xyxy is None:
+                # The published model was trained with a padding point wherever no box is.
+                points = torch.cat([points, points.new_zeros(len(points), 1, 2)], dim=1)
+                labels = torch.cat([labels, labels.new_full((len(labels), 1), PADDING)], dim=1)
+            tokens.append(self._points(points, labels, input_hw))
+        if prompts.boxes_xyxy is not None:
+            corners = prompts.boxes_xyxy.reshape(-1, 2, 2)
+            _, _, first, second = self._kinds()
+            tokens.append(self._positions(corners, input_hw) + torch.cat([first, second]))
+        if prompts.masks is None:
+            per_cell = self.no_mask_embed.weight[..., None, None]
+        else:
+            per_cell = self.mask_downscaling(prompts.masks)
+        return torch.cat(tokens, dim=1), per_cell
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.no_mask_embed.weight.device
+
+    def cell_positions(self, cells_hw: tuple[int, int]) -> Tensor:
+        """The encoding of each embedding cell's centre. -> (1, C, h, w)."""
+        height, width = cells_hw
+        y = (torch.arange(height, device=self.device) + 0.5) / height
+        x = (torch.arange(width, device=self.device) + 0.5) / width
+        grid_xy = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
+        return self.pe_layer(grid_xy).permute(2, 0, 1)[None]
+
+    def _kinds(self) -> list[Tensor]:
+        """What is added to a point of each kind, four of (1, C)."""
+        return [embedding.get_parameter("weight") for embedding in self.point_embeddings]
+
+    def _positions(self, points_xy: Tensor, input_hw: tuple[int, int]) -> Tensor:
+        """Encode pixels by their centres. (N, P, 2) -> (N, P, C)."""
+        height, width = input_hw
+        return self.pe_layer((points_xy + 0.5) / points_xy.new_tensor([width, height]))
+
+    def _points(self, points_xy: Tensor, labels: Tensor, input_hw: tuple[int, int]) -> Tensor:
+        """Position and label of each point. (N, P, 2), (N, P) -> (N, P, C)."""
+        background, foreground, _, _ = self._kinds()
+        is_padding = (labels == PADDING)[..., None]
+        kind = torch.where((labels == FOREGROUND)[..., None], foreground, background)
+        located = self._positions(points_xy, input_hw) + kind
+        return torch.where(is_padding, self.not_a_point_embed.weight, located)

@@ -1,0 +1,97 @@
+"""`Sam`: an image encoder, a prompt encoder and a mask decoder, without state between calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from amg_cli.models.mask_decoder import Decoded, TwoWayConfig, TwoWayDecoder
+from amg_cli.models.prompt_encoder import PromptEncoder, Prompts
+from amg_cli.models.tiny_vit import TinyVit, TinyVitConfig
+
+ENCODERS = {"tiny_vit": TinyVit}
+DECODERS = {"two_way": TwoWayDecoder}
+
+
+@dataclass(frozen=True)
+class SamConfig:
+    """The numbers of one architecture. An `encoder` and a `decoder` part, each of a named kind.
+
+    input_size:       height and width of the padded input, in pixels
+    fixed_input_size: pad every image to `input_size`; otherwise only to whole embedding cells
+    embed_dim:        channels C of the embedding
+    mask_threshold:   a pixel belongs to a mask where its logit is above this
+    mask_hidden_dim:  channels inside the encoder of mask prompts
+    mean, std:        of each input channel, in 0-255 units
+    """
+
+    encoder: TinyVitConfig = field(default_factory=TinyVitConfig)
+    decoder: TwoWayConfig = field(default_factory=TwoWayConfig)
+    input_size: tuple[int, int] = (1024, 1024)
+    fixed_input_size: bool = True
+    embed_dim: int = 256
+    mask_threshold: float = 0.0
+    mask_hidden_dim: int = 16
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
+
+    @property
+    def stride(self) -> int:
+        """Input pixels along one side of an embedding cell."""
+        return ENCODERS[self.encoder.kind].stride(self.encoder)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What `encode` makes of images and `decode` takes.
+
+    features: (B, C, h, w)
+    positions: (1, C, h, w), the encoding of each cell's place
+    input_hw: the padded input's size in pixels
+    """
+
+    features: Tensor
+    positions: Tensor
+    input_hw: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, image: int) -> Embedding:
+        """The embedding of one image, B = 1."""
+        return Embedding(self.features[image][None], self.positions, self.input_hw)
+
+
+class Sam(nn.Module):
+    """A model of the Segment Anything family. Source: Kirillov et al. 2023, "Segment Anything"."""
+
+    def __init__(self, config: SamConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
+        self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_hidden_dim)
+        self.mask_decoder = DECODERS[config.decoder.kind](config.decoder, config.embed_dim)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and its inputs must be."""
+        return self.prompt_encoder.device
+
+    def encode(self, image: Tensor) -> Embedding:
+        """Normalised, padded images to embeddings. (B, 3, H, W) -> B embeddings."""
+        features = self.image_encoder(image)
+        cells_hw = (features.shape[2], features.shape[3])
+        positions = self.prompt_encoder.cell_positions(cells_hw)
+        return Embedding(features, positions, (image.shape[2], image.shape[3]))
+
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask: bool = True) -> Decoded:
+        """Score the masks of N prompts on one image (B = 1); draw them with `Decoded.logits`.
+
+        multimask: M = 3 masks a prompt for ambiguous prompts, otherwise M = 1.
+        """
+        tokens, per_cell = self.prompt_encoder(prompts, embedding.input_hw)
+        return self.mask_decoder(
+            embedding.features, embedding.positions, tokens, per_cell, multimask
+        )

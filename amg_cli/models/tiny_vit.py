@@ -1,0 +1,223 @@
+"""TinyViT, the image encoder of MobileSAM: convolutions, then attention in windows.
+
+Source: Wu et al. 2022, "TinyViT", with MobileSAM's change: the last merging keeps the
+resolution, so that an embedding cell is 16 pixels wide. Parameter names are those of the official
+checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amg_cli.models.layers import neck
+
+
+@dataclass(frozen=True)
+class TinyVitConfig:
+    """The encoder's published numbers; the defaults are MobileSAM's (TinyViT-5M).
+
+    One entry a stage in each tuple. Stage 0 is convolutional, so its window and heads are not used.
+    `strides[i]` is the step of the merging before stage i + 1.
+    """
+
+    kind: str = "tiny_vit"
+    in_channels: int = 3
+    embed_dims: tuple[int, ...] = (64, 128, 160, 320)
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (2, 4, 5, 10)
+    window_sizes: tuple[int, ...] = (7, 7, 14, 7)
+    strides: tuple[int, ...] = (2, 2, 1)
+    mlp_ratio: float = 4.0
+    mbconv_expand_ratio: float = 4.0
+    local_conv_size: int = 3
+    layer_norm_eps: float = 1e-5
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution without bias, then batch norm. `c` and `bn` as in the checkpoint."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, size: int = 1, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__()
+        conv = nn.Conv2d(
+            channels_in, channels_out, size, stride, size // 2, groups=groups, bias=False
+        )
+        self.add_module("c", conv)
+        self.add_module("bn", nn.BatchNorm2d(channels_out))
+
+
+class PatchEmbed(nn.Module):
+    """Two strided convolutions: an image to cells of 4 by 4 pixels."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.seq = nn.Sequential(
+            ConvNorm(channels_in, channels // 2, size=3, stride=2),
+            nn.GELU(),
+            ConvNorm(channels // 2, channels, size=3, stride=2),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H/4, W/4)."""
+        return self.seq(image)
+
+
+class MbConv(nn.Module):
+    """Inverted bottleneck with a residual."""
+
+    def __init__(self, channels: int, expand_ratio: float) -> None:
+        super().__init__()
+        hidden = int(channels * expand_ratio)
+        self.conv1 = ConvNorm(channels, hidden)
+        self.conv2 = ConvNorm(hidden, hidden, size=3, groups=hidden)
+        self.conv3 = ConvNorm(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        hidden = F.gelu(self.conv2(F.gelu(self.conv1(x))))
+        return F.gelu(x + self.conv3(hidden))
+
+
+class PatchMerging(nn.Module):
+    """To the next stage's width and step."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = ConvNorm(channels_in, channels_out)
+        self.conv2 = ConvNorm(channels_out, channels_out, 3, stride, groups=channels_out)
+        self.conv3 = ConvNorm(channels_out, channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h/stride, w/stride)."""
+        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+
+
+class WindowAttention(nn.Module):
+    """Self-attention with a learned bias for each distance in the window.
+
+    The norm is inside. `attention_biases` is (heads, window²), one for each pair (|dy|, |dx|).
+    """
+
+    def __init__(self, channels: int, num_heads: int, window: int, eps: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window = window
+        self.norm = nn.LayerNorm(channels, eps=eps)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        self.attention_biases = nn.Parameter(torch.zeros(num_heads, window * window))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, window², C) -> (B, window², C)."""
+        batch, tokens, channels = x.shape
+        # In the checkpoint each head's query, key and value lie side by side.
+        qkv = self.qkv(self.norm(x)).view(batch, tokens, self.num_heads, 3, -1)
+        query, key, value = qkv.permute(3, 0, 2, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias())
+        return self.proj(attended.transpose(1, 2).reshape(batch, tokens, channels))
+
+    def _bias(self) -> Tensor:
+        """The bias of each pair of tokens. -> (heads, window², window²)."""
+        along = torch.arange(self.window, device=self.attention_biases.device)
+        apart = (along[:, None] - along[None, :]).abs()
+        distance = apart[:, None, :, None] * self.window + apart[None, :, None, :]
+        tokens = self.window * self.window
+        return self.attention_biases[:, distance.reshape(tokens, tokens)]
+
+
+class Mlp(nn.Module):
+    """Norm, widen, GELU, narrow."""
+
+    def __init__(self, channels: int, hidden: int, eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, eps=eps)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, C) -> (B, L, C)."""
+        return self.fc2(F.gelu(self.fc1(self.norm(x))))
+
+
+class TinyVitBlock(nn.Module):
+    """Attention in windows, a depthwise convolution, an MLP."""
+
+    def __init__(self, config: TinyVitConfig, stage: int) -> None:
+        super().__init__()
+        channels = config.embed_dims[stage]
+        eps = config.layer_norm_eps
+        self.window = config.window_sizes[stage]
+        self.attn = WindowAttention(channels, config.num_heads[stage], self.window, eps)
+        self.mlp = Mlp(channels, int(channels * config.mlp_ratio), eps)
+        self.local_conv = ConvNorm(channels, channels, size=config.local_conv_size, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        x = x + self._attend(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        x = self.local_conv(x)
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = tokens + self.mlp(tokens)
+        return tokens.transpose(1, 2).reshape(x.shape)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        """Attention in each window; the image is padded to whole ones. (B, h, w, C) -> the same."""
+        batch, height, width, channels = x.shape
+        if (height, width) == (self.window, self.window):
+            return self.attn(x.flatten(1, 2)).view(x.shape)
+        x = F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window))
+        rows, columns = x.shape[1] // self.window, x.shape[2] // self.window
+        windows = x.view(batch, rows, self.window, columns, self.window, channels).transpose(2, 3)
+        attended = self.attn(windows.reshape(-1, self.window * self.window, channels))
+        windows = attended.view(batch, rows, columns, self.window, self.window, channels)
+        return windows.transpose(2, 3).reshape(x.shape)[:, :height, :width]
+
+
+class Stage(nn.Module):
+    """Blocks, then a merging but for the last stage."""
+
+    def __init__(self, config: TinyVitConfig, stage: int) -> None:
+        super().__init__()
+        channels, depth = config.embed_dims[stage], config.depths[stage]
+        self.blocks = nn.Sequential(
+            *(
+                TinyVitBlock(config, stage)
+                if stage
+                else MbConv(channels, config.mbconv_expand_ratio)
+                for _ in range(depth)
+            )
+        )
+        if stage < len(config.strides):
+            merged = config.embed_dims[stage + 1]
+            self.downsample = PatchMerging(channels, merged, config.strides[stage])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h/stride, w/stride)."""
+        x = self.blocks(x)
+        return self.downsample(x) if hasattr(self, "downsample") else x
+
+
+class TinyVit(nn.Module):
+    """The image encoder."""
+
+    def __init__(self, config: TinyVitConfig, embed_dim: int) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(config.in_channels, config.embed_dims[0])
+        self.layers = nn.Sequential(*(Stage(config, i) for i in range(len(config.depths))))
+        self.neck = neck(config.embed_dims[-1], embed_dim)
+
+    @staticmethod
+    def stride(config: TinyVitConfig) -> int:
+        """Pixels of the input along one side of an embedding cell."""
+        stride = 4
+        for step in config.strides:
+            stride *= step
+        return stride
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H/stride, W/stride); any H and W."""
+        return self.neck(self.layers(self.patch_embed(image)))

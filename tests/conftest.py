@@ -1,0 +1,89 @@
+"""What the tests share: where the shared material lies, and models to try things on."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from amg_cli.models.mask_decoder import TwoWayConfig
+from amg_cli.models.sam import Sam, SamConfig
+from amg_cli.models.tiny_vit import TinyVitConfig
+from amg_cli.models.weights import load_model
+from amg_cli.models.zoo import ZOO
+from tests.goldens import seeded
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED = REPOSITORY.parent / "shared"
+GOLDENS = Path(__file__).parent / "goldens"
+
+TINY = SamConfig(
+    encoder=TinyVitConfig(
+        embed_dims=(8, 16, 16, 24),
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 2, 2, 3),
+        window_sizes=(3, 3, 4, 3),
+    ),
+    decoder=TwoWayConfig(nb_blocks=2, nb_heads=4, mlp_channels=32, iou_head_hidden_dim=16),
+    input_size=(96, 96),
+    embed_dim=32,
+    mask_hidden_dim=8,
+)
+
+
+def shared(path: str) -> Path:
+    """A file of the shared material; without it, the test is skipped."""
+    if not (SHARED / path).exists():
+        pytest.skip(f"needs shared/{path}, which is not part of the project")
+    return SHARED / path
+
+
+def photo(path: Path) -> np.ndarray:
+    """(H, W, 3) RGB, as the reference script reads it."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def with_seeded_weights(model: Sam) -> Sam:
+    """The same model, every weight drawn from a generator seeded by its key."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    values = {key: torch.from_numpy(value) for key, value in seeded.weights(shapes).items()}
+    model.load_state_dict(values, strict=False)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Sam:
+    """A model of the real architecture and hardly any size, with random weights."""
+    return with_seeded_weights(Sam(TINY))
+
+
+@pytest.fixture(scope="session")
+def random_vit_t() -> Sam:
+    """MobileSAM at full size, with random weights."""
+    return with_seeded_weights(Sam(ZOO["vit_t"].config))
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(random_vit_t, tmp_path_factory) -> Path:
+    """Those random weights in a file of the official layout."""
+    path = tmp_path_factory.mktemp("weights") / "random.pt"
+    torch.save(random_vit_t.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_checkpoint() -> Path:
+    return shared("weights/mobile_sam.pt")
+
+
+@pytest.fixture(scope="session")
+def real_model(real_checkpoint) -> Sam:
+    return load_model(real_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    """A picture of smooth noise, (60, 90, 3) uint8."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (90, 60), interpolation=cv2.INTER_CUBIC)
