@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from amg_cli.core.config import GenerationConfig
     from amg_cli.core.errors import AmgError
     from amg_cli.core.masks import Mask
-    from amg_cli.generate import generate
+    from amg_cli.generation import generate
     from amg_cli.models.weights import load_model
 
 __version__ = "0.1.0"
@@ -22,7 +22,7 @@ _HOME = {
     "AmgError": "amg_cli.core.errors",
     "GenerationConfig": "amg_cli.core.config",
     "Mask": "amg_cli.core.masks",
-    "generate": "amg_cli.generate",
+    "generate": "amg_cli.generation",
     "load_model": "amg_cli.models.weights",
 }
 

@@ -49,7 +49,8 @@ def is_borderline(record, config):
 
 def assert_same_record(ours, theirs):
     assert ours["predicted_iou"] == pytest.approx(theirs["predicted_iou"], abs=CLOSE)
-    assert ours["stability_score"] == pytest.approx(theirs["stability_score"], abs=2e-3)
+    few_pixels = 2 / theirs["area"]  # a level of the resized image moves an edge pixel or two
+    assert ours["stability_score"] == pytest.approx(theirs["stability_score"], abs=few_pixels)
     assert ours["point_coords"] == theirs["point_coords"]
     assert ours["crop_box"] == theirs["crop_box"]
     assert ours["bbox"] == pytest.approx(theirs["bbox"], abs=2)

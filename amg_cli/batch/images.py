@@ -1,8 +1,8 @@
 """Find the images of a run, and read one.
 
 A read image is what `cv2.imread` gives, in RGB: EXIF orientation applied, grey repeated to three
-channels, alpha dropped, 16 bits cut to 8; the first page or frame of several. Unlike it, a file that
-is not whole is an error. OpenCV decodes; its version decides details (which formats' EXIF it knows).
+channels, alpha dropped, 16 bits cut to 8; the first page or frame of several. Unlike there, a file
+that is not whole is an error. OpenCV's version decides details, such as whose EXIF it knows.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.batch.integrity import AGAIN, Fault, find_fault, image_format
+from amg_cli.batch.integrity import Fault, find_fault, image_format
 from amg_cli.core.errors import ImageError, InputError
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"},
-)
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def discover(inputs: Sequence[Path], recursive: bool) -> list[Source]:
     Errors: InputError for an input that does not exist, and for a folder without images or that
     cannot be listed.
     """
-    found: dict[str, Source] = {}
+    found: dict[Path, Source] = {}
     for given in inputs:
         for identity, source in _images_of(given, recursive):
             found.setdefault(identity, source)
@@ -64,9 +62,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     damaged as far as can be told, or too large for OpenCV.
     """
     data = _read_bytes(path)
-    kind = image_format(data)
-    fault = find_fault(data, kind) if kind else _other_format(data)
-    if fault:
+    if fault := find_fault(data):
         raise ImageError(path, *fault)
     _quiet_opencv()
     try:
@@ -74,12 +70,16 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except cv2.error as error:
         raise ImageError(path, *_explain(error)) from error
     if bgr is None:
-        raise ImageError(path, f"damaged {kind}, or of an unusual kind", "re-export it")
+        cause = f"damaged {image_format(data)}, or of a kind OpenCV does not know"
+        raise ImageError(path, cause, "re-export it")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _images_of(given: Path, recursive: bool) -> Iterator[tuple[str, Source]]:
-    """The images of one input, each with what makes it the same file as another."""
+def _images_of(given: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
+    """The images of one input, each with what makes it the same file as another.
+
+    That is its own name in the real folder: `a/../b` is `b`, but two links to a file are two.
+    """
     try:
         given.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -87,36 +87,38 @@ def _images_of(given: Path, recursive: bool) -> Iterator[tuple[str, Source]]:
     except OSError as error:
         raise InputError(given, _reason(error), "check the path") from error
     if not given.is_dir():
-        yield _identity(given), Source(given, PurePath(given.name))
+        yield _real(given.parent) / given.name, Source(given, PurePath(given.name))
         return
     empty = True
     for pair in _walk(given, recursive):
         empty = False
         yield pair
     if empty:
-        raise InputError(given, f"no image in it ({_suffixes()})", _where_else(given, recursive))
+        looked_for = " ".join(sorted(IMAGE_SUFFIXES))
+        remedy = _where_else(given, recursive)
+        raise InputError(given, f"no image in it (looked for {looked_for})", remedy)
 
 
-def _walk(folder: Path, recursive: bool) -> Iterator[tuple[str, Source]]:
+def _walk(folder: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
     """The images of a folder. A list, not recursion: paths may be deeper than Python's stack."""
     entered = set()
     pending = [(folder, PurePath())]
     while pending:
         here, relative = pending.pop()
-        real = os.path.realpath(here)
+        real = _real(here)
         if real in entered:
             continue
         entered.add(real)
         images, folders = _listing(here)
         for name in images:
-            yield os.path.join(real, name), Source(here / name, relative / name)
+            yield real / name, Source(here / name, relative / name)
         if recursive:
             pending += [(here / name, relative / name) for name in reversed(folders)]
 
 
 def _listing(folder: Path) -> tuple[list[str], list[str]]:
     """The names of the images and of the folders in a folder, each sorted, hidden ones left out."""
-    images, folders = [], []
+    files, folders = [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -125,11 +127,16 @@ def _listing(folder: Path) -> tuple[list[str], list[str]]:
                 if _is_folder(entry):
                     folders.append(entry.name)
                 # A link that leads nowhere is kept: reading it gives its error, not silence.
-                elif _has_suffix(entry.name) and (entry.is_symlink() or entry.is_file()):
-                    images.append(entry.name)
+                elif entry.is_symlink() or entry.is_file():
+                    files.append(entry.name)
     except OSError as error:
         raise InputError(folder, f"cannot list it: {_reason(error)}", "check its rights") from error
+    images = [name for name in files if PurePath(name).suffix.lower() in IMAGE_SUFFIXES]
     return sorted(images, key=os.fsencode), sorted(folders, key=os.fsencode)
+
+
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))  # Path.resolve raises where links lead in circles
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -137,19 +144,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself, or into a folder closed to us
         return False
-
-
-def _has_suffix(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def _identity(path: Path) -> str:
-    """The file's own name in the real folder: `a/../b` is `b`, but two links to a file are two."""
-    return os.path.join(os.path.realpath(path.parent), path.name)
-
-
-def _suffixes() -> str:
-    return "looked for " + " ".join(sorted(IMAGE_SUFFIXES))
 
 
 def _where_else(folder: Path, recursive: bool) -> str:
@@ -171,12 +165,6 @@ def _read_bytes(path: Path) -> bytes:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def _other_format(data: bytes) -> Fault:
-    if not data:
-        return Fault("empty file", AGAIN)
-    return Fault("not a JPEG, PNG, WebP, BMP or TIFF image", "convert it to one of these")
 
 
 def _explain(error: cv2.error) -> Fault:

@@ -1,7 +1,7 @@
 """Is an image file whole? Judged from its bytes, before a decoder sees them.
 
-A decoder asked for half a file may answer with half a picture and no error: OpenCV before 4.12 does
-so for a cut JPEG, every version for a cut TIFF with planes. So each format's own end is looked for.
+A decoder asked for half a file may answer with half a picture and no error: OpenCV 4.8 does so for
+a cut JPEG, OpenCV 5 still for a cut TIFF of separate planes. So each format's own end is sought.
 
 What cannot be seen without decoding passes: bytes changed *inside* the compressed data of a JPEG,
 a lossy or lossless WebP or a TIFF (neither OpenCV nor the formats tell), and a JPEG cut and then
@@ -21,9 +21,12 @@ _BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 # FF 00 is a stuffed byte and FF D0 to FF D7 are restarts: both belong to the compressed data.
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _TIFF_MAGIC = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
-_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
+_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q"}
 _BITS, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _SAMPLE_FORMAT = 258, 273, 279, 324, 325, 339
-_TIFF_TAGS = frozenset({_BITS, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _SAMPLE_FORMAT})
+_COLOUR_MAP, _JPEG_TABLES = 320, 347  # read for nothing but to see that they are in the file
+_TIFF_TAGS = frozenset(
+    {_BITS, _STRIPS, _STRIP_BYTES, _COLOUR_MAP, _TILES, _TILE_BYTES, _SAMPLE_FORMAT, _JPEG_TABLES}
+)
 
 
 class Fault(NamedTuple):
@@ -49,12 +52,13 @@ def image_format(data: bytes) -> str:
     return ""
 
 
-def find_fault(data: bytes, kind: str) -> Fault | None:
-    """What is wrong with the structure of `data`, None if nothing.
-
-    data: the whole file
-    kind: its format, as `image_format` names it
-    """
+def find_fault(data: bytes) -> Fault | None:
+    """Why the file whose bytes are `data` should not be decoded; None if it looks whole."""
+    if not data:
+        return Fault("empty file")
+    kind = image_format(data)
+    if not kind:
+        return Fault("not a JPEG, PNG, WebP, BMP or TIFF image", "convert it to one of these")
     try:
         return _CHECKS[kind](data)
     except struct.error:
@@ -117,7 +121,7 @@ def _tiff(data: bytes) -> Fault | None:
     sizes = tags.get(_TILE_BYTES) or tags.get(_STRIP_BYTES, ())
     if any(at + size > len(data) for at, size in zip_longest(offsets, sizes, fillvalue=0)):
         return Fault("truncated TIFF")
-    # OpenCV refuses these or, before 4.10, clips them at 255: never what the user meant.
+    # OpenCV refuses these without a word why. There is no one way to make them 8 bits.
     convert = "convert it to 8 or 16 bits a sample"
     if 3 in tags.get(_SAMPLE_FORMAT, ()):
         return Fault("floating-point TIFF", convert)

@@ -12,7 +12,7 @@ from amg_cli.batch.plan import Job, OnExists
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.formats.format import Format
-from amg_cli.generate import generate
+from amg_cli.generation import generate
 from amg_cli.models.sam import Sam
 
 

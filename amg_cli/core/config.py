@@ -31,7 +31,7 @@ class Range:
 
     def __str__(self) -> str:
         if self.low is None and self.high is None:
-            return "any number"
+            return "any finite value"
         if self.high is None:
             return f"{self.low:g} or more"
         if self.low is None:
@@ -103,4 +103,4 @@ class GenerationConfig:
             fits = isinstance(value, (int, wanted)) and not isinstance(value, bool)
             if not fits or not bounds.holds(value):
                 kind = "a whole number" if wanted is int else "a number"
-                raise ConfigError(setting.name, f"{value!r} is not {kind}, {bounds}")
+                raise ConfigError(setting.name, f"must be {kind} ({bounds}), not {value!r}")

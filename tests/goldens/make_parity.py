@@ -3,8 +3,8 @@
 Run it in an environment with the published code (`pip install mobilesam-mirror timm torch
 torchvision opencv-python-headless`), from this repository's root:
 
-    python tests/goldens/make_parity.py --shared ../shared            # write parity/*.npz
-    python tests/goldens/make_parity.py --shared ../shared --check    # compare with those there
+    python -m tests.goldens.make_parity --shared ../shared            # write parity/*.npz
+    python -m tests.goldens.make_parity --shared ../shared --check    # compare with those there
 
 Two sets of weights: `real`, the checkpoint, and `random`, made by `seeded.weights`. The batch norms
 of the checkpoint are identities: only `random` can tell whether batch norm is right.
@@ -37,19 +37,20 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import cv2
 import mobile_sam
 import numpy as np
-import seeded
 import torch
+from mobile_sam.modeling import Sam
 from mobile_sam.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
+from tests.goldens import seeded
+from tests.goldens.make_runs import CHECKPOINT, THREADS, read_image
+
 PARITY = Path(__file__).parent / "parity"
 PHOTO = Path("data/samples/dog.jpg")
-CHECKPOINT = Path("weights/mobile_sam.pt")
-THREADS = 2
 RELATIVE_TOLERANCE = 1e-6
 
 
@@ -81,7 +82,7 @@ class Recorder:
                 handle.remove()
 
 
-def build(state: dict[str, Tensor]) -> nn.Module:
+def build(state: dict[str, Tensor]) -> Sam:
     """The published network with these weights; keys `state` lacks keep their initial values.
 
     `eval` must follow `load_state_dict`: it gathers the encoder's attention biases into a buffer,
@@ -109,7 +110,7 @@ def record_inputs(record: Recorder, state: dict[str, Tensor]) -> None:
     record.add("weights.sums", np.array([state[key].double().sum().item() for key in keys]))
 
 
-def record_encoder(record: Recorder, model: nn.Module) -> Tensor:
+def record_encoder(record: Recorder, model: Sam) -> Tensor:
     """Record the encoder's stages on the seeded image; return its embedding."""
     encoder = model.image_encoder
     watched = {f"encoder.layers.{i}": layer for i, layer in enumerate(encoder.layers)}
@@ -120,14 +121,14 @@ def record_encoder(record: Recorder, model: nn.Module) -> Tensor:
     return embedding
 
 
-def embed_prompt(model: nn.Module, kind: str) -> tuple[Tensor, Tensor]:
+def embed_prompt(model: Sam, kind: str) -> tuple[Tensor, Tensor]:
     """Sparse (N, T, 256) and dense (N, 256, 64, 64) embeddings of the prompts of one kind."""
     parts = {part: torch.from_numpy(values) for part, values in seeded.prompt(kind).items()}
     points = (parts["points"], parts["labels"]) if "points" in parts else None
     return model.prompt_encoder(points=points, boxes=parts.get("boxes"), masks=parts.get("masks"))
 
 
-def record_prompts(record: Recorder, model: nn.Module) -> None:
+def record_prompts(record: Recorder, model: Sam) -> None:
     """Record the prompt encoder's answers, which depend on no image."""
     record.add("dense_pe", model.prompt_encoder.get_dense_pe())
     for kind in seeded.PROMPT_KINDS:
@@ -136,7 +137,7 @@ def record_prompts(record: Recorder, model: nn.Module) -> None:
         record.add(f"prompt.{kind}.dense", dense)
 
 
-def record_decoder(record: Recorder, model: nn.Module, embedding: Tensor, prefix: str = "") -> None:
+def record_decoder(record: Recorder, model: Sam, embedding: Tensor, prefix: str = "") -> None:
     """Record masks and scores for every kind of prompt on one image embedding."""
     for kind in seeded.PROMPT_KINDS:
         sparse, dense = embed_prompt(model, kind)
@@ -152,7 +153,7 @@ def record_decoder(record: Recorder, model: nn.Module, embedding: Tensor, prefix
             record.add(f"{prefix}decoder.{kind}.{out}.iou_predictions", ious)
 
 
-def record_transformer(record: Recorder, model: nn.Module, embedding: Tensor) -> None:
+def record_transformer(record: Recorder, model: Sam, embedding: Tensor) -> None:
     """Record the decoder's transformer, tokens (hs) and image (src), for the kind `point`."""
     sparse, dense = embed_prompt(model, "point")
     answers: list[tuple[Tensor, Tensor]] = []
@@ -166,9 +167,9 @@ def record_transformer(record: Recorder, model: nn.Module, embedding: Tensor) ->
     record.add("decoder.point.src", src)
 
 
-def record_photo(record: Recorder, model: nn.Module, path: Path) -> None:
+def record_photo(record: Recorder, model: Sam, path: Path) -> None:
     """Record a photograph's way through the published preprocessing, encoder and decoder."""
-    original = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    original = read_image(path)
     resized = ResizeLongestSide(seeded.IMAGE_SIZE).apply_image(original)
     prepared = model.preprocess(torch.from_numpy(resized).permute(2, 0, 1)[None])
     embedding = model.image_encoder(prepared)
@@ -222,7 +223,7 @@ def main() -> None:
         ("real", real, args.shared / PHOTO),
         ("random", random_state(), None),
     ):
-        arrays = record_set(state, photo)
+        arrays: dict[str, Any] = record_set(state, photo)
         path = PARITY / f"{name}.npz"
         if args.check:
             with np.load(path) as stored:

@@ -4,8 +4,8 @@ Run it in an environment with the published code (`pip install mobilesam-mirror 
 torchvision opencv-python-headless pycocotools`), from this repository's root; each case takes
 minutes on a CPU:
 
-    python tests/goldens/make_runs.py --shared ../shared                # every case
-    python tests/goldens/make_runs.py --shared ../shared --only crops   # one
+    python -m tests.goldens.make_runs --shared ../shared                # every case
+    python -m tests.goldens.make_runs --shared ../shared --only crops   # one
 
 `runs/CASE.json` is an object of `case`; `image`, relative to `--shared`; `crop_xyxy`, the region of
 the image that was used, or null for all of it; `options`, those that are not the default;
@@ -25,6 +25,7 @@ import cv2
 import mobile_sam
 import numpy as np
 import torch
+from mobile_sam.modeling import Sam
 
 RUNS = Path(__file__).parent / "runs"
 CHECKPOINT = Path("weights/mobile_sam.pt")
@@ -78,7 +79,7 @@ CASES = {
 }
 
 
-def load_model(checkpoint: Path) -> torch.nn.Module:
+def load_model(checkpoint: Path) -> Sam:
     """The published MobileSAM on the CPU.
 
     The second `eval` counts: it gathers the encoder's attention biases, which the builder leaves at
@@ -87,18 +88,20 @@ def load_model(checkpoint: Path) -> torch.nn.Module:
     return mobile_sam.sam_model_registry["vit_t"](checkpoint=str(checkpoint)).eval()
 
 
-def read_image(path: Path, crop_xyxy: tuple[int, int, int, int] | None) -> np.ndarray:
-    """The image as the published script reads it, (H, W, 3) RGB uint8, cut to the region."""
-    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-    if crop_xyxy is None:
-        return image
-    x0, y0, x1, y1 = crop_xyxy
-    return image[y0:y1, x0:x1]
+def read_image(path: Path) -> np.ndarray:
+    """The image as the published script reads it, (H, W, 3) RGB uint8."""
+    image = cv2.imread(str(path))
+    if image is None:
+        raise SystemExit(f"{path}: not there, or not an image; see --shared")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def run(model: torch.nn.Module, case: Case, shared: Path) -> list[dict[str, Any]]:
+def run(model: Sam, case: Case, shared: Path) -> list[dict[str, Any]]:
     """The generator's records for one case."""
-    image = read_image(shared / case.image, case.crop_xyxy)
+    image = read_image(shared / case.image)
+    if case.crop_xyxy is not None:
+        x0, y0, x1, y1 = case.crop_xyxy
+        image = image[y0:y1, x0:x1]
     generator = mobile_sam.SamAutomaticMaskGenerator(model, output_mode="coco_rle", **case.options)
     return generator.generate(image)
 

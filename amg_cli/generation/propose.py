@@ -16,9 +16,9 @@ from amg_cli.core.boxes import mask_boxes, touches_crop_edge
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.frame import Frame
 from amg_cli.core.masks import Candidates
-from amg_cli.generate.grid import Crop, checked_grids, crops
-from amg_cli.generate.grid import point_grids as regular_grids
-from amg_cli.generate.select import high_pred_iou, is_stable
+from amg_cli.generation.grid import Crop, checked_grids, crops
+from amg_cli.generation.grid import point_grids as regular_grids
+from amg_cli.generation.select import high_pred_iou, is_stable
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Embedding, Sam
 

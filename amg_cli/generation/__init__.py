@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.masks import Mask
-from amg_cli.generate.propose import propose
-from amg_cli.generate.select import select
+from amg_cli.generation.propose import propose
+from amg_cli.generation.select import select
 from amg_cli.models.sam import Sam
 
 

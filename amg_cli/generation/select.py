@@ -11,7 +11,7 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.boxes import box_area, mask_boxes, nms
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.masks import Candidates, Mask
-from amg_cli.generate.regions import remove_small_regions
+from amg_cli.generation.regions import remove_small_regions
 
 
 def select(candidates: Candidates, config: GenerationConfig) -> list[Mask]:

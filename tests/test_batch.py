@@ -1,0 +1,193 @@
+"""Many images: names, commits, and failures that cost only their own image."""
+
+from pathlib import Path, PurePath
+
+import cv2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amg_cli.batch.commit import committed
+from amg_cli.batch.local import run, settle
+from amg_cli.batch.naming import output_names
+from amg_cli.batch.plan import plan
+from amg_cli.core.config import GenerationConfig
+from amg_cli.core.errors import ConfigError, InputError, OutputError, OutputExistsError
+from amg_cli.formats import reference_rle
+from amg_cli.formats.format import Format
+
+ALL_MASKS = GenerationConfig(
+    points_per_side=1, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
+)
+
+
+def names(*paths):
+    return [name.as_posix() for name in output_names([PurePath(path) for path in paths])]
+
+
+def test_a_name_is_the_stem_in_its_folder():
+    assert names("a.jpg", "sub/b.tar.png") == ["a", "sub/b.tar"]
+
+
+def test_images_of_one_stem_keep_their_suffix():
+    assert names("a.jpg", "a.png", "b.png") == ["a.jpg", "a.png", "b"]
+
+
+def test_stems_that_differ_by_case_are_one():
+    assert names("A.jpg", "a.png") == ["A.jpg", "a.png"]
+
+
+def test_the_same_file_name_from_two_inputs_gets_a_number():
+    assert names("a.jpg", "a.jpg", "a.jpg") == ["a.jpg", "a.jpg~2", "a.jpg~3"]
+
+
+def test_a_kept_suffix_that_is_anothers_stem_spreads():
+    assert names("a.jpg", "a.png", "a.jpg.png") == ["a.jpg", "a.png", "a.jpg.png"]
+
+
+def test_an_image_named_as_a_mirrored_folder_keeps_its_suffix():
+    assert names("sub.jpg", "sub/a.jpg") == ["sub.jpg", "sub/a"]
+    assert names("sub", "sub/a.jpg") == ["sub~2", "sub/a"]
+
+
+@given(st.lists(st.from_regex(r"([ab]/){0,2}[aAb](\.[aj]|~2){0,2}", fullmatch=True), max_size=12))
+def test_names_are_always_different_and_no_name_is_a_folder_of_others(paths):
+    found = [name.casefold() for name in names(*paths)]
+    assert len(set(found)) == len(paths)
+    folders = {str(folder).casefold() for path in paths for folder in PurePath(path).parents}
+    assert not folders & set(found)
+
+
+def test_what_is_written_appears_when_the_block_ends(tmp_path):
+    target = tmp_path / "sub/out.json"
+    with committed(target, overwrite=False) as path:
+        path.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_block_that_fails_leaves_the_old_output_and_nothing_else(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("old")
+
+    def write_half():
+        with committed(target, overwrite=True) as path:
+            path.mkdir()
+            (path / "half").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert list(tmp_path.rglob("*")) == [target, target / "old"]
+
+
+def test_overwriting_replaces_the_whole_folder(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with committed(target, overwrite=True) as path:
+        path.mkdir()
+        (path / "new").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_output_that_appeared_meanwhile_is_not_replaced(tmp_path):
+    target = tmp_path / "out.json"
+
+    def write_late():
+        with committed(target, overwrite=False) as path:
+            path.write_text("ours")
+            target.write_text("theirs")
+
+    with pytest.raises(OutputExistsError, match="exists; give --on-exists skip or overwrite"):
+        write_late()
+    assert target.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.fixture
+def photos(tmp_path, noise):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        cv2.imwrite(str(folder / f"{name}.png"), noise)
+    return folder
+
+
+def jobs_of(photos, tmp_path):
+    return plan([photos], tmp_path / "out", ".json", recursive=False)
+
+
+def test_a_plan_has_a_job_for_each_image(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path)
+    assert [job.source.name for job in jobs] == ["a.png", "b.png", "c.png"]
+    assert [job.target for job in jobs] == [tmp_path / f"out/{name}.json" for name in "abc"]
+    assert not any(job.renamed for job in jobs)
+
+
+def test_searching_the_output_folder_for_images_is_refused(photos):
+    with pytest.raises(ConfigError, match="would take its masks for images") as caught:
+        plan([photos], photos / "../photos", "", recursive=True)
+    assert caught.value.exit_code == 2
+
+
+def test_a_plan_for_nothing_but_the_output_says_so(photos):
+    masks = photos / "masks/a"
+    masks.mkdir(parents=True)
+    (photos / "a.png").rename(masks / "0.png")
+    for name in "bc":
+        (photos / f"{name}.png").unlink()
+    with pytest.raises(InputError, match="all images found are inside the output folder"):
+        plan([photos], photos / "masks", "", recursive=True)
+
+
+def test_an_output_folder_that_is_a_file_is_an_error(photos, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="File exists; give a folder that can be written to"):
+        jobs_of(photos, tmp_path)
+
+
+def test_settling_knows_what_is_there(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path)
+    jobs[1].target.write_text("[]")
+    to_do, settled = settle(jobs, "error")
+    assert to_do == [jobs[0], jobs[2]]
+    assert isinstance(settled[0].error, OutputExistsError)
+    to_do, settled = settle(jobs, "skip")
+    assert (to_do, settled[0].error, settled[0].nb_masks) == ([jobs[0], jobs[2]], None, None)
+    assert settle(jobs, "overwrite") == (jobs, [])
+
+
+def test_a_run_commits_each_image_and_goes_on_after_a_failure(photos, tmp_path, tiny_model):
+    jobs = jobs_of(photos, tmp_path)
+    (photos / "b.png").write_bytes(b"")
+    outcomes = list(run(jobs, tiny_model, ALL_MASKS, reference_rle.FORMAT, overwrite=False))
+    assert [outcome.nb_masks is not None for outcome in outcomes] == [True, False, True]
+    assert str(outcomes[1].error).startswith(f"{photos / 'b.png'}: empty file")
+    assert len(reference_rle.read(jobs[2].target)) == outcomes[2].nb_masks > 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "c.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device"), "{target}: No space left on device; "),
+        (MemoryError(), "{source}: out of memory; lower --points-per-batch"),
+        (ZeroDivisionError("division\nby zero"),
+         "{source}: unexpected ZeroDivisionError: division; please report it with this image"),
+    ],
+)  # fmt: skip
+def test_whatever_fails_is_one_line_and_exit_code_3(error, line, photos, tmp_path, tiny_model):
+    def fail(masks, path):
+        path.write_text("half")
+        raise error
+
+    job = jobs_of(photos, tmp_path)[0]
+    broken = Format(suffix=".json", write=fail, read=reference_rle.read)
+    (outcome,) = run([job], tiny_model, ALL_MASKS, broken, overwrite=False)
+    assert str(outcome.error).startswith(line.format(source=job.source, target=job.target))
+    assert outcome.error.exit_code == 3
+    assert list(Path(tmp_path / "out").iterdir()) == []

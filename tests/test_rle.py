@@ -1,0 +1,145 @@
+"""Run-length encoding: properties, and pycocotools' own encoder of plainly counted runs."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco_mask
+
+from amg_cli.core import rle as rle_codec
+
+MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
+STACKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7))
+
+
+def plain_counts(mask):
+    """Lengths of the runs down the columns, the first of zeros."""
+    runs, now = [0], False
+    for x in range(mask.shape[1]):
+        for y in range(mask.shape[0]):
+            if mask[y, x] != now:
+                runs.append(0)
+                now = not now
+            runs[-1] += 1
+    return runs
+
+
+def ring():
+    """Runs of several hundred pixels, whose counts take more than one character."""
+    mask = np.zeros((90, 70), dtype=bool)
+    mask[10:80, 5:60] = True
+    mask[30:50, 20:40] = False
+    return mask
+
+
+SPECIAL = {
+    "all zero": np.zeros((5, 7), dtype=bool),
+    "all one": np.ones((5, 7), dtype=bool),
+    "one row": np.array([[0, 1, 1, 0, 1]], dtype=bool),
+    "one row that starts with one": np.array([[1, 1, 0]], dtype=bool),
+    "one column": np.array([[0], [1], [1], [0]], dtype=bool),
+    "one column that starts with one": np.array([[1], [0]], dtype=bool),
+    "one pixel set": np.ones((1, 1), dtype=bool),
+    "one pixel unset": np.zeros((1, 1), dtype=bool),
+    "first pixel only": np.eye(1, 6, dtype=bool).reshape(2, 3),
+    "last pixel only": np.eye(1, 6, 5, dtype=bool).reshape(2, 3),
+    "long runs": ring(),
+}
+special = pytest.mark.parametrize("mask", SPECIAL.values(), ids=SPECIAL.keys())
+
+
+def assert_same_mask(found, wanted):
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, wanted, strict=True)
+
+
+def check_codec(mask):
+    rle = rle_codec.encode(mask)
+    runs = plain_counts(mask)
+    height, width = mask.shape
+    published = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    assert rle == {"size": [height, width], "counts": published["counts"].decode("ascii")}
+    assert_same_mask(rle_codec.decode(rle), mask)
+    assert rle_codec.counts(rle) == runs
+    assert rle_codec.area(rle) == sum(runs[1::2]) == np.count_nonzero(mask)
+
+
+@given(MASKS)
+def test_any_mask_is_encoded_as_coco_does_and_comes_back(mask):
+    check_codec(mask)
+
+
+@special
+def test_a_special_mask_is_encoded_as_coco_does_and_comes_back(mask):
+    check_codec(mask)
+
+
+def test_runs_go_down_the_columns_and_start_with_zeros():
+    mask = np.array([[1, 0, 0], [0, 0, 1]], dtype=bool)
+    assert rle_codec.counts(rle_codec.encode(mask)) == [0, 1, 4, 1]
+    assert rle_codec.counts(rle_codec.encode(~mask)) == [1, 4, 1]
+
+
+def test_the_size_is_height_then_width():
+    assert rle_codec.encode(np.zeros((2, 9), dtype=bool))["size"] == [2, 9]
+
+
+def test_an_rle_and_its_counts_can_be_written_as_json():
+    rle = rle_codec.encode(ring())
+    assert json.loads(json.dumps(rle)) == rle
+    assert json.loads(json.dumps(rle_codec.counts(rle))) == plain_counts(ring())
+    assert type(rle_codec.area(rle)) is int
+
+
+def test_a_decoded_mask_is_a_c_ordered_array_of_its_own():
+    mask = rle_codec.decode(rle_codec.encode(ring()))
+    assert mask.flags["C_CONTIGUOUS"]
+    assert mask.flags["WRITEABLE"]
+
+
+def test_encoding_does_not_care_how_an_array_lies_in_memory():
+    mask = ring()
+    rle = rle_codec.encode(mask)
+    assert rle_codec.encode(np.asfortranarray(mask)) == rle
+    assert rle_codec.encode(np.repeat(mask, 2, axis=1)[:, ::2]) == rle
+    assert rle_codec.encode(mask[::-1][::-1]) == rle
+
+
+@given(STACKS)
+def test_a_stack_is_encoded_mask_by_mask_in_order(masks):
+    assert rle_codec.encode_all(masks) == [rle_codec.encode(mask) for mask in masks]
+
+
+def test_a_stack_keeps_its_order():
+    masks = np.zeros((4, 3, 5), dtype=bool)
+    for i in range(4):
+        masks[i, 0, : i + 1] = True
+    assert [rle_codec.area(rle) for rle in rle_codec.encode_all(masks)] == [1, 2, 3, 4]
+
+
+def test_no_masks_are_encoded_as_nothing():
+    assert rle_codec.encode_all(np.zeros((0, 3, 5), dtype=bool)) == []
+
+
+@given(STACKS, st.booleans())
+def test_merging_is_union_or_intersection(masks, intersect):
+    merged = rle_codec.merge(rle_codec.encode_all(masks), intersect=intersect)
+    wanted = masks.all(axis=0) if intersect else masks.any(axis=0)
+    assert merged == rle_codec.encode(wanted)
+
+
+def test_merging_is_a_union_unless_asked_otherwise():
+    left, right = np.array([[1, 1, 0]], dtype=bool), np.array([[0, 1, 1]], dtype=bool)
+    rles = [rle_codec.encode(left), rle_codec.encode(right)]
+    assert_same_mask(rle_codec.decode(rle_codec.merge(rles)), left | right)
+    assert_same_mask(rle_codec.decode(rle_codec.merge(rles, intersect=True)), left & right)
+
+
+def test_merging_leaves_its_parts_alone():
+    rles = [rle_codec.encode(ring()), rle_codec.encode(~ring())]
+    before = [dict(rle) for rle in rles]
+    rle_codec.merge(rles)
+    assert rles == before

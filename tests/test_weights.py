@@ -1,0 +1,129 @@
+"""Checkpoints people hold: recognised, loaded strictly, or refused with the reason."""
+
+import pickle
+
+import pytest
+import torch
+
+from amg_cli import load_model
+from amg_cli.core.errors import ConfigError, DeviceError, WeightsError
+from amg_cli.models.devices import find_device
+from amg_cli.models.zoo import ZOO
+
+
+def saved(state, tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture
+def state(random_vit_t):
+    return dict(random_vit_t.state_dict())
+
+
+def refusal(path, **arguments):
+    with pytest.raises(WeightsError) as caught:
+        load_model(path, device="cpu", **arguments)
+    assert caught.value.exit_code == 1
+    line = str(caught.value)
+    assert "\n" not in line
+    return line.replace(str(path), "FILE")
+
+
+def test_the_architecture_is_read_from_the_keys(random_checkpoint, random_vit_t):
+    model = load_model(random_checkpoint, device="cpu")
+    assert model.config == ZOO["vit_t"].config
+    assert not model.training
+    for key, tensor in random_vit_t.state_dict().items():
+        assert torch.equal(model.state_dict()[key], tensor), key
+
+
+def test_a_model_type_that_agrees_is_accepted(random_checkpoint):
+    assert load_model(random_checkpoint, model_type="vit_t", device="cpu")
+
+
+def test_the_classifier_in_the_official_file_is_passed_over(state, tmp_path):
+    state["image_encoder.head.weight"] = torch.zeros(1000, 320)
+    state["image_encoder.norm_head.bias"] = torch.zeros(320)
+    assert load_model(saved(state, tmp_path), device="cpu")
+
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert refusal(tmp_path / "none.pt") == (
+        "FILE: No such file or directory; check --checkpoint"
+    )
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    assert refusal(tmp_path) == "FILE: Is a directory; check --checkpoint"
+
+
+def test_a_known_name_without_a_file_says_where_to_get_it():  # FILE is vit_t
+    line = refusal("vit_t")
+    assert line.startswith("FILE: its checkpoint is needed; get it at https://github.com/")
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x80\x02}q\x00.", bytes(range(256)) * 50])
+def test_a_file_of_another_kind_is_no_checkpoint(data, tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(data)
+    assert "not a" in refusal(path)
+    assert "checkpoint" in refusal(path)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
+def test_a_file_that_is_cut_off_is_named_as_such(share, random_checkpoint, tmp_path):
+    data = random_checkpoint.read_bytes()
+    path = tmp_path / "cut.pt"
+    path.write_bytes(data[: int(len(data) * share)])
+    cut = int(len(data) * share)
+    assert refusal(path) == f"FILE: cut off after {cut} bytes; download it again"
+
+
+def test_objects_that_could_run_code_are_not_loaded(tmp_path):
+    class Exploit:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path = saved({"weight": Exploit()}, tmp_path)
+    assert "could run code" in refusal(path)
+    legacy = tmp_path / "legacy.pt"
+    legacy.write_bytes(pickle.dumps(Exploit()))
+    refusal(legacy)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_architecture_is_told_from_the_nearest_known(state, tmp_path):
+    state["mask_decoder.extra"] = torch.zeros(1)
+    del state["prompt_encoder.no_mask_embed.weight"]
+    state["mask_decoder.iou_token.weight"] = torch.zeros(1, 128)
+    line = refusal(saved(state, tmp_path))
+    assert "holds no architecture amg knows; nearest is vit_t" in line
+    assert "mask_decoder.iou_token.weight is (1, 128), not (1, 256)" in line
+    assert "prompt_encoder.no_mask_embed.weight is missing" in line
+    assert "mask_decoder.extra is foreign" in line
+
+
+def test_values_that_are_no_tensors_are_refused(tmp_path):
+    assert "not a checkpoint of tensors by name" in refusal(saved({"epoch": 3}, tmp_path))
+    assert "not a checkpoint of tensors by name" in refusal(saved([1, 2], tmp_path))
+
+
+def test_an_unknown_model_type_is_a_usage_error(random_checkpoint):
+    with pytest.raises(ConfigError, match="vit_x is not known") as caught:
+        load_model(random_checkpoint, model_type="vit_x")
+    assert caught.value.exit_code == 2
+
+
+def test_devices_are_found_by_name():
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device("auto").type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:1", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_an_error(name):
+    with pytest.raises(DeviceError) as caught:
+        find_device(name)
+    assert str(caught.value).startswith(f"device {name}: ")
