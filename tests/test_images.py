@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -132,7 +133,9 @@ WHOLE = LOSSLESS | {
     "webp lossy": encoded("WEBP"),
     "webp with alpha": encoded("WEBP", RGBA),
     "tiff of jpeg": encoded("TIFF", compression="jpeg"),
-    "tiff of a palette": encoded("TIFF", Image.fromarray(NOISE).quantize(9), compression="tiff_lzw"),
+    "tiff of a palette": encoded(
+        "TIFF", Image.fromarray(NOISE).quantize(9), compression="tiff_lzw"
+    ),
     "png of a palette": encoded("PNG", Image.fromarray(NOISE).quantize(9)),
 }
 
@@ -435,6 +438,8 @@ def test_opencv_prints_nothing_about_broken_files(write, capfd, monkeypatch):
         error_of(write(data[: len(data) // 2]))
     error_of(write(encoded("TIFF", GREY.astype(np.float32))))
     error_of(write(b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 24, 16, 1, 7, 0) + bytes(9999)))
+    with contextlib.suppress(ImageError):  # nothing but the decoder sees that these are no pixels
+        read_image(write(tiff_of([bytes(99)] * 4, (24, 16), 4)))
     assert capfd.readouterr().err == ""
 
 
@@ -529,6 +534,12 @@ def test_links_that_lead_in_circles_end(tmp_path):
     (tmp_path / "b" / "self.png").symlink_to("self.png")
     found = relatives(tmp_path, recursive=True)
     assert found == ["a/1.png", "b/2.png", "b/self.png"]
+
+
+def test_a_linked_folder_is_entered_under_the_name_of_the_link(tmp_path):
+    tree(tmp_path, "in/1.png", "elsewhere/2.png")
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "elsewhere")
+    assert relatives(tmp_path / "in", recursive=True) == ["1.png", "more/2.png"]
 
 
 def test_two_links_to_a_file_are_two_images_and_one_that_leads_nowhere_fails_alone(tmp_path):

@@ -52,9 +52,7 @@ def assert_same(golden, name, found):
 
 def prompts_of(kind):
     parts = {part: torch.from_numpy(values) for part, values in seeded.prompt(kind).items()}
-    return Prompts(
-        parts.get("points"), parts.get("labels"), parts.get("boxes"), parts.get("masks")
-    )
+    return Prompts(parts.get("points"), parts.get("labels"), parts.get("boxes"), parts.get("masks"))
 
 
 def tokens_of(cells):

@@ -49,11 +49,8 @@ def test_the_classifier_in_the_official_file_is_passed_over(state, tmp_path):
     assert load_model(saved(state, tmp_path), device="cpu")
 
 
-
 def test_a_missing_file_is_named(tmp_path):
-    assert refusal(tmp_path / "none.pt") == (
-        "FILE: No such file or directory; check --checkpoint"
-    )
+    assert refusal(tmp_path / "none.pt") == ("FILE: No such file or directory; check --checkpoint")
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):

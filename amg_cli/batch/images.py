@@ -95,8 +95,7 @@ def _images_of(given: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
         yield pair
     if empty:
         looked_for = " ".join(sorted(IMAGE_SUFFIXES))
-        remedy = _where_else(given, recursive)
-        raise InputError(given, f"no image in it (looked for {looked_for})", remedy)
+        raise InputError(given, f"no image in it (looked for {looked_for})", _where_else(given))
 
 
 def _walk(folder: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
@@ -146,9 +145,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _where_else(folder: Path, recursive: bool) -> str:
+def _where_else(folder: Path) -> str:
     try:
-        below = not recursive and any(True for _ in _walk(folder, recursive=True))
+        below = any(True for _ in _walk(folder, recursive=True))
     except InputError:
         below = False
     return "its sub-folders have some: add --recursive" if below else "check the path"

@@ -15,16 +15,19 @@ from amg_cli.core.errors import AmgError
 
 EXIT_INTERRUPTED = 130
 
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
 EPILOG = """\b
 Writes DIR/STEM/0.png, 1.png, … and metadata.csv for each image, or DIR/STEM.json
 with --convert-to-rle, and prints that path. All else goes to stderr.
+
 \b
 Exit codes: 0 all done; 1 nothing could start (input, weights, device); 2 usage;
 3 some images failed; 130 interrupted.
 """
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=EPILOG, context_settings=CONTEXT)
 @click.option(
     "--input", "inputs", type=click.Path(path_type=Path), multiple=True, required=True,
     metavar="PATH", help="An image, or a folder of images. Can be given several times.",
@@ -87,18 +90,18 @@ def _generate(config: GenerationConfig, values: dict[str, Any]) -> int:
     output_format = (reference_rle if values["convert_to_rle"] else reference_png).FORMAT
     jobs = plan(values["inputs"], values["output"], output_format.suffix, values["recursive"])
     to_do, outcomes = settle(jobs, values["on_exists"])
-    report = Report(jobs, quiet=values["quiet"])
-    for outcome in outcomes:
-        report.add(outcome)
-    if to_do:
-        if values["threads"]:
-            set_threads(values["threads"])
-        model = load_model(
-            values["checkpoint"] or values["model_type"],
-            model_type=values["model_type"],
-            device=values["device"],
-        )
-        overwrite = values["on_exists"] == "overwrite"
-        for outcome in run(to_do, model, config, output_format, overwrite):
+    with Report(jobs, quiet=values["quiet"]) as report:
+        for outcome in outcomes:
             report.add(outcome)
-    return report.close()
+        if to_do:
+            if values["threads"]:
+                set_threads(values["threads"])
+            model = load_model(
+                values["checkpoint"] or values["model_type"],
+                model_type=values["model_type"],
+                device=values["device"],
+            )
+            overwrite = values["on_exists"] == "overwrite"
+            for outcome in run(to_do, model, config, output_format, overwrite):
+                report.add(outcome)
+        return report.summary()

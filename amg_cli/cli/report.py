@@ -15,7 +15,10 @@ from amg_cli.core.errors import ImageError, one_line
 
 
 class Report:
-    """Prints each outcome as it comes, and counts. With `quiet`, only errors go to stderr."""
+    """Prints each outcome as it comes, and counts. With `quiet`, only errors go to stderr.
+
+    A context manager, whose end is the end of the progress bar.
+    """
 
     def __init__(self, jobs: Sequence[Job], quiet: bool) -> None:
         self._quiet = quiet
@@ -41,8 +44,14 @@ class Report:
                 click.echo(outcome.job.target)
         self._bar.update()
 
-    def close(self) -> int:
-        """End the progress bar and print the summary. -> the exit code."""
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()  # also when interrupted, so that the next line starts at its margin
+
+    def summary(self) -> int:
+        """Print what the run came to. -> the exit code."""
         self._bar.close()
         elapsed_s = time.perf_counter() - self._start
         self._say(

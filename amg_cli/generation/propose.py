@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -84,7 +85,7 @@ def _propose_in_crop(
     pixels = frame.model_input(crop.cut(image_rgb), model.config.mean, model.config.std)
     embedding = model.encode(pixels.to(model.device))
     points_xy = unit_grid * np.array([width, height])
-    at_a_time = max(1, MAX_LOGITS_BYTES // (4 * height * width))
+    at_a_time = _masks_at_a_time(frame, image_rgb)
     for drawn in _draw(model, embedding, frame.to_input_xy(points_xy), config):
         for start in range(0, len(drawn.prompt), at_a_time):
             part = slice(start, start + at_a_time)
@@ -94,6 +95,12 @@ def _propose_in_crop(
             image_hw = (image_rgb.shape[0], image_rgb.shape[1])
             threshold = model.config.mask_threshold
             yield _measure(logits, scores, points, threshold, crop, image_hw, config)
+
+
+def _masks_at_a_time(frame: Frame, image_rgb: NDArray[np.uint8]) -> int:
+    """How many masks fit, as float32 logits of the input or the crop, and as bools of the image."""
+    areas_px = math.prod(frame.input_hw), math.prod(frame.image_hw)
+    return max(1, MAX_LOGITS_BYTES // max(4 * max(areas_px), image_rgb[..., 0].size))
 
 
 def _draw(

@@ -1,0 +1,160 @@
+"""The settings: the reference's defaults, and what is refused in which words."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from amg_cli.core.config import GenerationConfig, Range
+from amg_cli.core.errors import AmgError, ConfigError
+
+DEFAULTS = {
+    "points_per_side": 32,
+    "points_per_batch": 64,
+    "pred_iou_thresh": 0.88,
+    "stability_score_thresh": 0.95,
+    "stability_score_offset": 1.0,
+    "box_nms_thresh": 0.7,
+    "crop_n_layers": 0,
+    "crop_nms_thresh": 0.7,
+    "crop_overlap_ratio": 512 / 1500,
+    "crop_n_points_downscale_factor": 1,
+    "min_mask_region_area": 0,
+}
+WHOLE = [name for name, default in DEFAULTS.items() if type(default) is int]
+REAL = [name for name, default in DEFAULTS.items() if type(default) is float]
+
+# setting: values just outside, values just inside, the range in words
+RANGES = {
+    "points_per_side": ([0, -1, 1025], [1, 1024], "1 to 1024"),
+    "points_per_batch": ([0, -1], [1, 10**9], "1 or more"),
+    "pred_iou_thresh": ([], [-100.0, 0.0, 100.0], "any finite value"),
+    "stability_score_thresh": ([1.001, 2], [-5.0, 0, 1], "1 or less"),
+    "stability_score_offset": ([-0.001], [0, 1e9], "0 or more"),
+    "box_nms_thresh": ([-0.001, 1.001], [0, 1], "0 to 1"),
+    "crop_n_layers": ([-1, 7], [0, 6], "0 to 6"),
+    "crop_nms_thresh": ([-0.001, 1.001], [0, 1], "0 to 1"),
+    "crop_overlap_ratio": ([-0.001, 1, 1.5], [0, 0.999], "0 to under 1"),
+    "crop_n_points_downscale_factor": ([0, -1], [1, 10**9], "1 or more"),
+    "min_mask_region_area": ([-1], [0, 10**9], "0 or more"),
+}
+OUTSIDE = [(name, value) for name, (values, _, _) in RANGES.items() for value in values]
+INSIDE = [(name, value) for name, (_, values, _) in RANGES.items() for value in values]
+
+
+def refusal(name, value):
+    """The error, whose line was checked to name the setting, its kind, range and this value."""
+    with pytest.raises(ConfigError) as caught:
+        GenerationConfig(**{name: value})
+    kind = "a whole number" if name in WHOLE else "a number"
+    bounds = RANGES[name][2]
+    assert str(caught.value) == f"{name}: must be {kind} ({bounds}), not {value!r}"
+    assert isinstance(caught.value, AmgError)
+    return caught.value
+
+
+def test_the_settings_and_their_defaults_are_the_references():
+    assert dataclasses.asdict(GenerationConfig()) == DEFAULTS
+
+
+def test_a_default_has_the_type_its_values_must_have():
+    types = {name: type(value) for name, value in dataclasses.asdict(GenerationConfig()).items()}
+    assert types == {name: type(value) for name, value in DEFAULTS.items()}
+
+
+@pytest.mark.parametrize(("name", "value"), OUTSIDE)
+def test_a_value_out_of_range_is_refused_in_one_line_that_names_the_range(name, value):
+    assert refusal(name, value).exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "value"), INSIDE)
+def test_both_ends_of_a_range_are_allowed(name, value):
+    assert getattr(GenerationConfig(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", REAL)
+def test_what_is_not_finite_is_refused(name, value):
+    assert refusal(name, value).exit_code == 2
+
+
+@pytest.mark.parametrize("value", [True, False, "3", None, [3]])
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_what_is_no_number_is_refused(name, value):
+    assert refusal(name, value).exit_code == 2
+
+
+@pytest.mark.parametrize("value", [2.0, 2.5, math.nan, math.inf])
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_real_number_for_a_whole_one_is_refused(name, value):
+    assert refusal(name, value).exit_code == 2
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_whole_number_for_a_real_one_is_allowed(name):
+    assert getattr(GenerationConfig(**{name: 0}), name) == 0
+
+
+def test_numpys_double_is_a_number():
+    assert GenerationConfig(box_nms_thresh=np.float64(0.5)).box_nms_thresh == 0.5
+
+
+def test_a_line_break_in_a_value_does_not_break_the_message():
+    assert "\n" not in str(refusal("points_per_side", "3\n4"))
+
+
+def test_the_first_bad_setting_is_the_one_that_is_named():
+    with pytest.raises(ConfigError, match=r"^points_per_side: "):
+        GenerationConfig(points_per_side=0, crop_n_layers=9)
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(TypeError, match="points_per_sid"):
+        GenerationConfig(points_per_sid=3)
+
+
+def test_settings_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        GenerationConfig().points_per_side = 3
+
+
+def test_a_changed_copy_is_checked_too():
+    assert dataclasses.replace(GenerationConfig(), points_per_side=3).points_per_side == 3
+    with pytest.raises(ConfigError, match=r"^points_per_side: .* not 0$"):
+        dataclasses.replace(GenerationConfig(), points_per_side=0)
+
+
+def test_every_setting_has_a_range_and_a_sentence_of_help():
+    for setting in dataclasses.fields(GenerationConfig):
+        assert isinstance(setting.metadata["range"], Range)
+        assert setting.metadata["help"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ({}, "any finite value"),
+        ({"low": 0}, "0 or more"),
+        ({"high": 1}, "1 or less"),
+        ({"low": 0, "high": 1}, "0 to 1"),
+        ({"low": 0.5, "high": 1, "open_high": True}, "0.5 to under 1"),
+    ],
+)
+def test_a_range_says_what_it_holds(bounds, text):
+    assert str(Range(**bounds)) == text
+
+
+@pytest.mark.parametrize(
+    ("bounds", "held", "not_held"),
+    [
+        ({}, [-1e300, 0, 1e300], [math.nan, math.inf, -math.inf]),
+        ({"low": 2}, [2, 3, 1e300], [1.999, -3, math.inf]),
+        ({"high": 2}, [2, -1e300], [2.001, -math.inf]),
+        ({"low": 1, "high": 2}, [1, 2], [0.999, 2.001, math.nan]),
+        ({"low": 1, "high": 2, "open_high": True}, [1, 1.999], [0.999, 2, 2.001]),
+        ({"high": 2, "open_high": True}, [-5, 1.999], [2]),
+    ],
+)
+def test_a_range_holds_its_ends_unless_it_is_open(bounds, held, not_held):
+    assert [value for value in [*held, *not_held] if Range(**bounds).holds(value)] == held

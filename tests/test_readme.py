@@ -1,0 +1,51 @@
+"""The README says what the program does."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from amg_cli.batch.images import IMAGE_SUFFIXES
+from amg_cli.cli.main import main
+from tests.conftest import REPOSITORY, shared
+
+README = (REPOSITORY / "README.md").read_text()
+
+
+def test_the_help_text_is_the_programs():
+    help_text = CliRunner().invoke(main, ["--help"], prog_name="amg", terminal_width=100).output
+    shown = README.split("<!-- amg --help -->\n```\n")[1].split("```")[0]
+    assert shown == help_text
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
+
+
+@pytest.mark.weights
+def test_the_python_example_runs(tmp_path):
+    code = README.split("```python\n")[1].split("```")[0]
+    (tmp_path / "mobile_sam.pt").symlink_to(shared("weights/mobile_sam.pt"))
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    count, shape, *_ = done.stdout.split(" ", 1)
+    assert int(count) >= 5
+    assert shape.startswith("(400, 600)")
+
+
+def test_constraints_pin_what_pyproject_asks_for():
+    pins = set(re.findall(r"^([\w-]+)==", (REPOSITORY / "constraints.txt").read_text(), re.M))
+    dependencies = (REPOSITORY / "pyproject.toml").read_text().split("[project.scripts]")[0]
+    assert pins == set(re.findall(r'"([\w-]+)>=', dependencies)) - {"setuptools"}
+
+
+def test_formats_the_readme_names_are_those_looked_for():
+    for name in ("JPEG", "PNG", "WebP", "BMP", "TIFF"):
+        assert name in README
+        assert f".{name.lower()}" in IMAGE_SUFFIXES
