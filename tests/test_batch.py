@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amg_cli.batch.commit import committed
-from amg_cli.batch.local import run, settle
+from amg_cli.batch.local import Work, run, settle
 from amg_cli.batch.naming import output_names
 from amg_cli.batch.plan import plan
 from amg_cli.core.config import GenerationConfig
@@ -164,7 +164,7 @@ def test_settling_knows_what_is_there(photos, tmp_path):
 def test_a_run_commits_each_image_and_goes_on_after_a_failure(photos, tmp_path, tiny_model):
     jobs = jobs_of(photos, tmp_path)
     (photos / "b.png").write_bytes(b"")
-    outcomes = list(run(jobs, tiny_model, ALL_MASKS, reference_rle.FORMAT, overwrite=False))
+    outcomes = list(run(jobs, Work(tiny_model, ALL_MASKS, reference_rle.FORMAT)))
     assert [outcome.nb_masks is not None for outcome in outcomes] == [True, False, True]
     assert str(outcomes[1].error).startswith(f"{photos / 'b.png'}: empty file")
     assert len(reference_rle.read(jobs[2].target)) == outcomes[2].nb_masks > 0
@@ -187,7 +187,7 @@ def test_whatever_fails_is_one_line_and_exit_code_3(error, line, photos, tmp_pat
 
     job = jobs_of(photos, tmp_path)[0]
     broken = Format(suffix=".json", write=fail, read=reference_rle.read)
-    (outcome,) = run([job], tiny_model, ALL_MASKS, broken, overwrite=False)
+    (outcome,) = run([job], Work(tiny_model, ALL_MASKS, broken))
     assert str(outcome.error).startswith(line.format(source=job.source, target=job.target))
     assert outcome.error.exit_code == 3
     assert list(Path(tmp_path / "out").iterdir()) == []

@@ -114,9 +114,11 @@ def test_an_unknown_setting_is_refused():
         GenerationConfig(points_per_sid=3)
 
 
-def test_settings_do_not_change():
+def test_settings_and_their_ranges_do_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         GenerationConfig().points_per_side = 3
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Range(low=0).low = 1
 
 
 def test_a_changed_copy_is_checked_too():

@@ -1,5 +1,6 @@
 """Crops and grids: by hand, and against the published formula written out as loops."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -140,6 +141,11 @@ def test_cutting_takes_the_pixels_of_the_box():
     assert found.shape == (2, 3, 3)
     wanted = [[image[y, x].tolist() for x in (2, 3, 4)] for y in (1, 2)]
     assert found.tolist() == wanted
+
+
+def test_a_crop_does_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Crop(1, (2, 1, 5, 3)).layer = 2
 
 
 def test_the_whole_image_is_cut_to_itself():

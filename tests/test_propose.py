@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.frame import Frame
 from amg_cli.core.masks import Candidates
-from amg_cli.generation import generate, propose
+from amg_cli.generation import generate
 from amg_cli.generation.grid import crops
+from amg_cli.generation.propose import propose
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
-from tests.conftest import TINY, Sam, with_seeded_weights
+from amg_cli.models.sam import Sam
+from tests.conftest import TINY, with_seeded_weights
 
-# `amg_cli.generation` offers the function under the module's name.
-module = __import__("sys").modules["amg_cli.generation.propose"]
+# As an attribute of `amg_cli.generation` this is the function.
+module = import_module("amg_cli.generation.propose")
 
 KEEP_ALL = GenerationConfig(pred_iou_thresh=0, stability_score_thresh=0)
 SIDE_PX = TINY.input_size[0]
@@ -38,6 +41,11 @@ def assert_identical(found, wanted):
 
 def arrays(candidates):
     return [rle_codec.decode(rle) for rle in candidates.rles]
+
+
+def first_of_three(candidates):
+    """One candidate a point, of stand-ins that draw three equal masks."""
+    return candidates[torch.arange(0, len(candidates), 3)]
 
 
 def one_point(x, y):
@@ -62,7 +70,7 @@ class Discs:
         self.config = dataclasses.replace(TINY, mask_threshold=self.mask_threshold)
         self.device = torch.device("cpu")
         self.seen = []  # the model's inputs
-        self.events = []  # "point" for each call of decode, ("draw", number) for each of logits
+        self.nb_prompts = []  # of each call of `decode`
 
     def encode(self, pixels):
         self.seen.append(pixels)
@@ -73,7 +81,7 @@ class Discs:
         assert prompts.points_xy.dtype == torch.float32
         assert (prompts.labels == FOREGROUND).all()
         assert prompts.points_xy.shape == (*prompts.labels.shape, 2) == (len(prompts), 1, 2)
-        self.events.append(("decode", len(prompts)))
+        self.nb_prompts.append(len(prompts))
         return Drawing(self, prompts.points_xy[:, 0])
 
 
@@ -100,6 +108,15 @@ class Drawing:
 
 def blank(height, width):
     return np.zeros((height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """So little work is done faster by one, and much faster where others use the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 # What does not matter
@@ -158,40 +175,51 @@ def test_the_image_is_not_changed(tiny_model, noise):
 # Memory
 
 
-@pytest.mark.parametrize(("limit", "parts"), [(1, [1] * 6), (4 * 60 * 90 * 4, [4, 2])])
-def test_full_resolution_logits_are_held_in_parts_within_the_limit(limit, parts, monkeypatch):
-    held = []
-    whole = Frame.to_image_logits
+@pytest.fixture
+def held(monkeypatch):
+    """How many masks each call brought to full resolution."""
+    counts, whole = [], Frame.to_image_logits
 
     def counted(frame, low_res):
-        held.append(len(low_res))
+        counts.append(len(low_res))
         return whole(frame, low_res)
 
-    monkeypatch.setattr(module, "MAX_LOGITS_BYTES", limit)
     monkeypatch.setattr(Frame, "to_image_logits", counted)
-    found = propose(Discs(), blank(60, 90), KEEP_ALL, [np.array([[0.3, 0.5], [0.6, 0.5]])])
-    assert held == parts
-    assert len(found) == 6
+    return counts
 
 
 @pytest.mark.parametrize(
-    ("points_per_batch", "held"),
+    ("image_hw", "mask_bytes"),
+    [((60, 90), 4 * 96 * 96), ((200, 150), 4 * 200 * 150)],
+    ids=["the input is larger", "the image is larger"],
+)
+def test_full_resolution_logits_are_held_in_parts_within_the_limit(
+    image_hw, mask_bytes, held, monkeypatch
+):
+    grids = [np.array([[0.3, 0.5], [0.6, 0.5]])]
+    for limit in (1, 4 * mask_bytes - 1, 4 * mask_bytes, 6 * mask_bytes):
+        monkeypatch.setattr(module, "MAX_LOGITS_BYTES", limit)
+        assert len(propose(Discs(), blank(*image_hw), KEEP_ALL, grids)) == 6
+    assert held == [1] * 6 + [3, 3] + [4, 2] + [6]
+
+
+def test_masks_of_small_crops_are_held_within_the_limit_at_the_images_size(held, monkeypatch):
+    # Logits of the image take 640 kB, of the four crops 160 kB, of the sixteen 40 kB; but a mask
+    # of the image takes 160 kB whatever its crop.
+    monkeypatch.setattr(module, "MAX_LOGITS_BYTES", 4 * 400 * 400)
+    grids = [np.array([[0.3, 0.5], [0.6, 0.5]])] * 3
+    propose(Discs(), blank(400, 400), settings(crop_n_layers=2, crop_overlap_ratio=0), grids)
+    assert held == [1] * 6 + [4, 2] * 4 + [4, 2] * 16
+
+
+@pytest.mark.parametrize(
+    ("points_per_batch", "masks"),
     [(1, [12, 12, 3]), (4, [12, 12, 3]), (5, [24, 3]), (8, [24, 3]), (9, [27]), (64, [27])],
 )
-def test_points_per_batch_rounded_up_to_fours_bounds_the_masks_held(
-    points_per_batch, held, monkeypatch
-):
-    found = []
-    whole = Frame.to_image_logits
-
-    def counted(frame, low_res):
-        found.append(len(low_res))
-        return whole(frame, low_res)
-
-    monkeypatch.setattr(Frame, "to_image_logits", counted)
+def test_points_per_batch_rounded_up_to_fours_bounds_the_masks_held(points_per_batch, masks, held):
     config = settings(points_per_side=3, points_per_batch=points_per_batch)
     propose(Discs(), blank(60, 90), config)
-    assert found == held
+    assert held == masks
 
 
 @pytest.mark.parametrize("points_per_side", [1, 2, 3])
@@ -199,7 +227,7 @@ def test_the_model_is_always_asked_for_four_prompts(points_per_side):
     model = Discs()
     propose(model, blank(60, 90), settings(points_per_side=points_per_side))
     calls = -(-(points_per_side**2) // 4)
-    assert model.events == [("decode", 4)] * calls
+    assert model.nb_prompts == [4] * calls
 
 
 # Which prompts appear, and where
@@ -252,7 +280,7 @@ def test_a_mask_lies_where_its_point_is(image_hw):
 
 def test_a_mask_of_a_crop_lies_where_its_point_is_in_the_image():
     image_hw, config = (160, 200), settings(crop_n_layers=1, points_per_side=1)
-    found = propose(Discs(radii_px=(8, 8, 8)), blank(*image_hw), config)[::3]
+    found = first_of_three(propose(Discs(radii_px=(8, 8, 8)), blank(*image_hw), config))
     assert found.crop_boxes_xyxy.tolist() == [
         [0, 0, 200, 160],
         [0, 0, 127, 107],
@@ -271,10 +299,10 @@ def test_a_mask_of_a_crop_lies_where_its_point_is_in_the_image():
         assert not mask[distance > radius + 1.5].any()
 
 
-def test_a_mask_that_fills_a_crop_of_the_whole_image_stays_inside_the_crop(monkeypatch):
+def test_a_mask_that_fills_a_crop_ends_where_the_crop_does(monkeypatch):
     monkeypatch.setattr(module, "touches_crop_edge", lambda boxes, *_: boxes[:, 0] != boxes[:, 0])
     config = settings(crop_n_layers=1, points_per_side=1)
-    found = propose(Discs(radii_px=(500, 500, 500)), blank(60, 100), config)[::3]
+    found = first_of_three(propose(Discs(radii_px=(500, 500, 500)), blank(60, 100), config))
     wanted = [(0, 0, 100, 60), (0, 0, 60, 40), (0, 20, 60, 60), (40, 0, 100, 40), (40, 20, 100, 60)]
     for i, (x0, y0, x1, y1) in enumerate(wanted):
         mask = np.zeros((60, 100), dtype=bool)
@@ -338,7 +366,8 @@ def test_boxes_are_those_of_the_decoded_masks_and_no_mask_is_empty(tiny_model, n
 
 def test_columns_have_the_documented_types(tiny_model, noise):
     empty = Candidates.empty()
-    for config in (settings(points_per_side=2), settings(pred_iou_thresh=99)):
+    for threshold in (0, 99):
+        config = settings(points_per_side=2, pred_iou_thresh=threshold)
         found = propose(tiny_model, noise, config)
         for field in dataclasses.fields(Candidates)[1:]:
             column, wanted = getattr(found, field.name), getattr(empty, field.name)
@@ -352,6 +381,11 @@ def test_an_empty_mask_is_left_out_even_where_all_are_kept():
     assert found.pred_iou.tolist() == [0.25, 0.75]
 
 
+def test_a_logit_equal_to_the_models_threshold_is_outside_the_mask():
+    found = propose(Discs(slope=0.0), blank(60, 90), KEEP_ALL, one_point(0.5, 0.5))
+    assert len(found) == 0
+
+
 def test_only_masks_above_the_predicted_iou_threshold_are_proposed():
     config = settings(pred_iou_thresh=0.5, points_per_side=3)
     found = propose(Discs(), blank(60, 90), config)
@@ -362,7 +396,9 @@ def test_only_masks_above_the_predicted_iou_threshold_are_proposed():
 
 
 def test_where_no_mask_passes_the_proposals_are_empty(tiny_model, noise):
-    found = propose(tiny_model, noise, settings(pred_iou_thresh=99, crop_n_layers=1))
+    found = propose(
+        tiny_model, noise, settings(points_per_side=2, pred_iou_thresh=99, crop_n_layers=1)
+    )
     assert_identical(found, Candidates.empty())
 
 
@@ -538,4 +574,4 @@ def test_generating_without_settings_takes_the_references():
     assert [round(mask.pred_iou, 6) for mask in found] == [0.89]
     model = Discs(scores=(0.88, 0.89, 0.5))
     generate(blank(60, 90), model)
-    assert model.events == [("decode", 4)] * 256
+    assert model.nb_prompts == [4] * 256

@@ -21,7 +21,8 @@ def test_the_help_text_is_the_programs():
 
 
 def test_every_link_to_a_file_leads_somewhere():
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+    text = re.sub(r"`[^`\n]*`", "", README)
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (REPOSITORY / target).exists(), target
 
 

@@ -1,6 +1,8 @@
 """Checkpoints people hold: recognised, loaded strictly, or refused with the reason."""
 
+import dataclasses
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from amg_cli import load_model
 from amg_cli.core.errors import ConfigError, DeviceError, WeightsError
 from amg_cli.models.devices import find_device
+from amg_cli.models.sam import Sam
 from amg_cli.models.zoo import ZOO
 
 
@@ -49,6 +52,19 @@ def test_the_classifier_in_the_official_file_is_passed_over(state, tmp_path):
     assert load_model(saved(state, tmp_path), device="cpu")
 
 
+def test_a_path_is_a_file_even_where_it_has_a_models_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert refusal(Path("vit_b")) == "FILE: No such file or directory; check --checkpoint"
+
+
+@pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
+def test_the_stated_sizes_fit_the_architectures(name):
+    with torch.device("meta"):
+        state = Sam(ZOO[name].config).state_dict()
+    archive_bytes = ZOO[name].size_bytes - 4 * sum(tensor.numel() for tensor in state.values())
+    assert 310 < archive_bytes / len(state) < 322  # what torch.save adds to each tensor
+
+
 def test_a_missing_file_is_named(tmp_path):
     assert refusal(tmp_path / "none.pt") == ("FILE: No such file or directory; check --checkpoint")
 
@@ -57,9 +73,31 @@ def test_a_folder_is_no_checkpoint(tmp_path):
     assert refusal(tmp_path) == "FILE: Is a directory; check --checkpoint"
 
 
-def test_a_known_name_without_a_file_says_where_to_get_it():  # FILE is vit_t
-    line = refusal("vit_t")
-    assert line.startswith("FILE: its checkpoint is needed; get it at https://github.com/")
+def test_a_known_name_is_found_in_the_cache(random_checkpoint, tmp_path, monkeypatch):
+    data = random_checkpoint.read_bytes()
+    known = dataclasses.replace(ZOO["vit_t"], size_bytes=len(data))
+    monkeypatch.setitem(ZOO, "vit_t", known)
+    monkeypatch.setenv("AMG_CACHE", str(tmp_path))
+    (tmp_path / "mobile_sam.pt").write_bytes(data)
+    assert load_model("mobile_sam", device="cpu", offline=True).config == known.config
+
+
+def test_a_known_name_that_is_not_here_says_where_to_get_it_when_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMG_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError) as caught:
+        load_model("vit_b", device="cpu", offline=True)
+    assert str(caught.value) == (
+        f"{tmp_path}/sam_vit_b_01ec64.pth: not there, and not downloaded when offline; get it at "
+        "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth and save it there, "
+        "or give it with --checkpoint FILE"
+    )
+
+
+def test_a_contradiction_names_both_models(random_checkpoint):
+    assert refusal(random_checkpoint, model_type="default") == (
+        "FILE: holds vit_t, but vit_h was asked for; "
+        "give vit_h weights, or leave the model type out"
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x80\x02}q\x00.", bytes(range(256)) * 50])

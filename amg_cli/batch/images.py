@@ -8,6 +8,7 @@ that is not whole is an error. OpenCV's version decides details, such as whose E
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +18,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.batch.integrity import Fault, find_fault, image_format
+from amg_cli.batch.headers import image_format
+from amg_cli.batch.integrity import MAX_PIXELS, Fault, find_excess, find_fault
 from amg_cli.core.errors import ImageError, InputError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_NO_MEMORY = Fault("not enough memory to decode it", "make it smaller")
+_SPECIAL_FILES = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @dataclass(frozen=True)
@@ -53,26 +62,29 @@ def discover(inputs: Sequence[Path], recursive: bool) -> list[Source]:
     return list(found.values())
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The pixels of an image file as (H, W, 3), RGB, 0-255, contiguous.
 
     Its format is judged by its first bytes, not by its name.
+    max_pixels: W x H may be no more; so much is refused by the header, before anything is decoded
 
-    Errors: ImageError for a file that cannot be read, is empty, of another format, truncated,
-    damaged as far as can be told, or too large for OpenCV.
+    Errors: ImageError for a file that cannot be read, is no regular file, is empty, of another
+    format, truncated, damaged as far as can be told, or too large.
     """
-    data = _read_bytes(path)
-    if fault := find_fault(data):
+    data = _read_bytes(path, max_pixels)
+    if fault := find_fault(data, max_pixels):
         raise ImageError(path, *fault)
     _quiet_opencv()
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if bgr is not None:
+            return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    except MemoryError as error:
+        raise ImageError(path, *_NO_MEMORY) from error
     except cv2.error as error:
         raise ImageError(path, *_explain(error)) from error
-    if bgr is None:
-        cause = f"damaged {image_format(data)}, or of a kind OpenCV does not know"
-        raise ImageError(path, cause, "re-export it")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    cause = f"damaged {image_format(data)}, or of a kind OpenCV does not know"
+    raise ImageError(path, cause, "re-export it")
 
 
 def _images_of(given: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
@@ -153,13 +165,27 @@ def _where_else(folder: Path) -> str:
     return "its sub-folders have some: add --recursive" if below else "check the path"
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, max_pixels: int) -> bytes:
+    """The bytes of a regular file. Reading another may never end, and a device may feel it."""
     try:
-        return path.read_bytes()
+        if kind := _SPECIAL_FILES.get(stat.S_IFMT(path.stat().st_mode)):
+            raise ImageError(path, f"{kind}, not a file", "give an image file")
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            length = os.fstat(file.fileno()).st_size
+            if fault := find_excess(length, max_pixels):
+                raise ImageError(path, *fault)
+            return file.read(length)
     except FileNotFoundError as error:
         raise ImageError(path, "no such file", "it may have been moved since") from error
     except OSError as error:
         raise ImageError(path, f"cannot read it: {_reason(error)}", "check the path") from error
+    except MemoryError as error:
+        raise ImageError(path, *_NO_MEMORY) from error
+
+
+def _open_without_waiting(name: str, flags: int) -> int:
+    """For a pipe that took the file's place since: opening it waits for its other end."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _reason(error: OSError) -> str:
@@ -171,9 +197,10 @@ def _explain(error: cv2.error) -> Fault:
     if "CV_IO_MAX_IMAGE" in str(error):
         side = "OPENCV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT"
         return Fault("larger than OpenCV reads (2^30 pixels, 2^20 a side)", f"see {side}")
-    if error.code == -4:
-        return Fault("not enough memory to decode it", "make it smaller")
-    return Fault(f"OpenCV cannot decode it: {error.err}", "re-export it")
+    # An exception of a library below OpenCV has neither code nor text of its own.
+    if getattr(error, "code", None) == -4 or "bad_alloc" in str(error):
+        return _NO_MEMORY
+    return Fault(f"OpenCV cannot decode it: {getattr(error, 'err', error)}", "re-export it")
 
 
 @cache

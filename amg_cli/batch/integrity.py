@@ -1,4 +1,4 @@
-"""Is an image file whole? Judged from its bytes, before a decoder sees them.
+"""Is an image file whole, and not too large? Judged from its bytes, before a decoder sees them.
 
 A decoder asked for half a file may answer with half a picture and no error: OpenCV 4.8 does so for
 a cut JPEG, OpenCV 5 still for a cut TIFF of separate planes. So each format's own end is sought.
@@ -10,23 +10,24 @@ closed by a tool that appended an end marker.
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
-from itertools import zip_longest
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from amg_cli.batch import headers
+from amg_cli.batch.headers import DamagedError, image_format
+
 AGAIN = "re-export or download it again"
-_BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
-# FF 00 is a stuffed byte and FF D0 to FF D7 are restarts: both belong to the compressed data.
-_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
-_TIFF_MAGIC = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
-_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q"}
-_BITS, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _SAMPLE_FORMAT = 258, 273, 279, 324, 325, 339
-_COLOUR_MAP, _JPEG_TABLES = 320, 347  # read for nothing but to see that they are in the file
-_TIFF_TAGS = frozenset(
-    {_BITS, _STRIPS, _STRIP_BYTES, _COLOUR_MAP, _TILES, _TILE_BYTES, _SAMPLE_FORMAT, _JPEG_TABLES}
-)
+_TRUST = "raise --max-megapixels if you trust it"
+# The largest WebP has hardly less (16383 x 16383), and a photograph from a camera half as many.
+# OpenCV takes up to 16 bytes a pixel, so 4 GiB for such an image, and a file of zeros that
+# declares it is a few hundred kB long.
+MAX_PIXELS = 2**28
+# Each costs a pass over the whole picture, and takes ten bytes. libtiff refuses more too.
+_MAX_JPEG_SCANS = 100
 
 
 class Fault(NamedTuple):
@@ -36,49 +37,62 @@ class Fault(NamedTuple):
     remedy: str = AGAIN
 
 
-def image_format(data: bytes) -> str:
-    """The format `data` begins as: "JPEG", "PNG", "WebP", "BMP", "TIFF", or "" for any other."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "WebP"
-    if data[:4] in _TIFF_MAGIC:
-        return "TIFF"
-    # Two letters are no proof: a text that begins with BM is no bitmap.
-    if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES:
-        return "BMP"
-    return ""
+def find_fault(data: bytes, max_pixels: int = MAX_PIXELS) -> Fault | None:
+    """Why the file whose bytes are `data` should not be decoded; None if it looks whole.
 
-
-def find_fault(data: bytes) -> Fault | None:
-    """Why the file whose bytes are `data` should not be decoded; None if it looks whole."""
+    max_pixels: how many it may declare to have; width times height.
+    """
     if not data:
         return Fault("empty file")
     kind = image_format(data)
     if not kind:
-        return Fault("not a JPEG, PNG, WebP, BMP or TIFF image", "convert it to one of these")
+        which = "".join(f"{name}, " for name in [headers.phone_format(data)] if name)
+        none = f"{which}not a JPEG, PNG, WebP, BMP or TIFF image"
+        return Fault(none, "convert it to one of these")
     try:
-        return _CHECKS[kind](data)
+        return _excess_of_pixels(kind, data, max_pixels) or _CHECKS[kind](data)
     except struct.error:
         # A header, or a table it points to, ends after the file does.
         return Fault(f"truncated {kind}")
+    except DamagedError:
+        return Fault(f"damaged {kind}")
+
+
+def find_excess(length: int, max_pixels: int) -> Fault | None:
+    """Why a file of `length` bytes should not even be read; None if it may hold an image."""
+    # A pixel of 16-bit RGBA takes 8 bytes if not compressed, and there is metadata.
+    if length <= 8 * max_pixels + 2**26:
+        return None
+    told = f"{length / 10**9:.1f} GB are more than an image of {_millions(max_pixels)} pixels takes"
+    return Fault(told, _TRUST)
+
+
+def _excess_of_pixels(kind: str, data: bytes, max_pixels: int) -> Fault | None:
+    for part, width, height in headers.declared_sizes(data):
+        size = f"{part}{width} x {height} pixels"
+        if width <= 0 or height <= 0:
+            return Fault(f"damaged {kind} of {size}")
+        if width * height > max_pixels:
+            return Fault(f"{size} are more than the limit of {_millions(max_pixels)}", _TRUST)
+    return None
+
+
+def _millions(count: int) -> str:
+    millions = count / 10**6
+    return f"{millions:.0f} million" if millions >= 10 else f"{millions:.3g} million"
 
 
 def _jpeg(data: bytes) -> Fault | None:
-    position = 2
-    while found := _JPEG_MARKER.search(data, position):
-        code, position = found[1][0], found.end()
+    scans = 0
+    for code, _ in headers.jpeg_segments(data):
         if code == 0xD9:
             return None
         if code == 0xD8:
             # Another image begins (a thumbnail never shows: its segment is skipped whole).
             break
-        if 0x01 < code < 0xC0:
-            return Fault("damaged JPEG")
-        (length,) = struct.unpack_from(">H", data, position)
-        position += length
+        scans += code == 0xDA
+        if scans > _MAX_JPEG_SCANS:
+            return Fault(f"JPEG of more than {_MAX_JPEG_SCANS} scans", "re-export it")
     return Fault("truncated JPEG")
 
 
@@ -116,42 +130,41 @@ def _bmp(data: bytes) -> Fault | None:
 
 
 def _tiff(data: bytes) -> Fault | None:
-    tags = _first_page(data)
-    offsets = tags.get(_TILES) or tags.get(_STRIPS, ())
-    sizes = tags.get(_TILE_BYTES) or tags.get(_STRIP_BYTES, ())
-    if any(at + size > len(data) for at, size in zip_longest(offsets, sizes, fillvalue=0)):
-        return Fault("truncated TIFF")
-    # OpenCV refuses these without a word why. There is no one way to make them 8 bits.
+    tags = headers.tiff_page(data)
+    tiled = headers.TILES in tags
+    offsets = _numbers(tags, headers.TILES if tiled else headers.STRIPS)
+    sizes = _numbers(tags, headers.TILE_BYTES if tiled else headers.STRIP_BYTES)
+    both = min(offsets.size, sizes.size)
+    # Each alone first: then their sum is below 2^64.
+    for ends in (offsets, sizes, offsets[:both] + sizes[:both]):
+        if (ends > len(data)).any():
+            return Fault("truncated TIFF")
+    return _tiff_kind(tags)
+
+
+def _tiff_kind(tags: dict[int, NDArray[np.unsignedinteger]]) -> Fault | None:
+    """Why a TIFF is none of photographs. OpenCV refuses some of these without a word why."""
+    # There is no one way to make numbers of more than 16 bits, or of either sign, 8 bits.
     convert = "convert it to 8 or 16 bits a sample"
-    if 3 in tags.get(_SAMPLE_FORMAT, ()):
+    bits = int(_numbers(tags, headers.BITS).max(initial=1))
+    formats = _numbers(tags, headers.SAMPLE_FORMAT)
+    if 3 in formats:
         return Fault("floating-point TIFF", convert)
-    bits = max(tags.get(_BITS, ()), default=1)
-    return Fault(f"TIFF of {bits} bits a sample", convert) if bits > 16 else None
+    if bits > 16:
+        return Fault(f"TIFF of {bits} bits a sample", convert)
+    if 2 in formats:
+        return Fault("TIFF of signed numbers", convert + ", without a sign")
+    # Grey or colours, and one more that is dropped as transparency is. Of more, OpenCV would take
+    # the first for a grey picture, or fail.
+    samples = int(_numbers(tags, headers.SAMPLES).max(initial=1))
+    grey = _numbers(tags, headers.PHOTOMETRIC).max(initial=1) <= 1
+    if samples > (2 if grey else 4):
+        return Fault(f"TIFF of {samples} bands", "convert it to grey or RGB")
+    return None
 
 
-def _first_page(data: bytes) -> dict[int, tuple[int, ...]]:
-    """The `_TIFF_TAGS` of the first page, the one that is read. Tag -> its values.
-
-    Errors: struct.error where the page or a value lies past the end of `data`.
-    """
-    order, big = _TIFF_MAGIC[data[:4]], b"+" in data[2:4]
-    word, counter, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
-    (position,) = struct.unpack_from(order + word, data, 8 if big else 4)
-    (entries,) = struct.unpack_from(order + counter, data, position)
-    position += struct.calcsize(order + counter)
-    tags = {}
-    for _ in range(entries):
-        tag, type_, count = struct.unpack_from(order + entry, data, position)
-        position += struct.calcsize(order + entry)
-        if tag in _TIFF_TAGS and type_ in _TIFF_TYPES:
-            values = f"{order}{count}{_TIFF_TYPES[type_]}"
-            at = position
-            # Values too long for their slot are elsewhere, and the slot says where.
-            if struct.calcsize(values) > struct.calcsize(order + word):
-                (at,) = struct.unpack_from(order + word, data, position)
-            tags[tag] = struct.unpack_from(values, data, at)
-        position += struct.calcsize(order + word)
-    return tags
+def _numbers(tags: dict[int, NDArray[np.unsignedinteger]], tag: int) -> NDArray[np.uint64]:
+    return tags.get(tag, np.zeros(0)).astype(np.uint64)
 
 
 _CHECKS = {"JPEG": _jpeg, "PNG": _png, "WebP": _webp, "BMP": _bmp, "TIFF": _tiff}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from amg_cli.batch.commit import committed, exists_error
 from amg_cli.batch.images import read_image
+from amg_cli.batch.integrity import MAX_PIXELS
 from amg_cli.batch.plan import Job, OnExists
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import AmgError, ImageError
@@ -26,27 +27,37 @@ class Outcome:
     error: AmgError | None = None
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is done with each image of a run.
+
+    overwrite:  replace output that is there
+    max_pixels: larger images are refused
+    """
+
+    model: Sam
+    config: GenerationConfig
+    output_format: Format
+    overwrite: bool = False
+    max_pixels: int = MAX_PIXELS
+
+
 def settle(jobs: Sequence[Job], on_exists: OnExists) -> tuple[list[Job], list[Outcome]]:
     """What is left to do, and what is settled because the output is there already."""
-    to_do = [job for job in jobs if on_exists == "overwrite" or not job.target.exists()]
-    settled = [job for job in jobs if job not in set(to_do)]
+    there = [on_exists != "overwrite" and job.target.exists() for job in jobs]
+    to_do = [job for job, exists in zip(jobs, there, strict=True) if not exists]
+    settled = [job for job, exists in zip(jobs, there, strict=True) if exists]
     if on_exists == "skip":
         return to_do, [Outcome(job) for job in settled]
     return to_do, [Outcome(job, error=exists_error(job.target)) for job in settled]
 
 
-def run(
-    jobs: Sequence[Job],
-    model: Sam,
-    config: GenerationConfig,
-    output_format: Format,
-    overwrite: bool,
-) -> Iterator[Outcome]:
+def run(jobs: Sequence[Job], work: Work) -> Iterator[Outcome]:
     """Do each job in turn; a job that fails is an outcome too, and the next one follows."""
     for job in jobs:
         start = time.perf_counter()
         try:
-            nb_masks = process(job, model, config, output_format, overwrite)
+            nb_masks = process(job, work)
         except AmgError as error:
             yield Outcome(job, error=error)
         except Exception as error:  # noqa: BLE001 - the one place: a failure becomes a record
@@ -55,14 +66,12 @@ def run(
             yield Outcome(job, nb_masks, time.perf_counter() - start)
 
 
-def process(
-    job: Job, model: Sam, config: GenerationConfig, output_format: Format, overwrite: bool
-) -> int:
+def process(job: Job, work: Work) -> int:
     """Read one image, generate its masks, commit them. -> the number of masks."""
-    image_rgb = read_image(job.source)
-    masks = generate(image_rgb, model, config)
-    with committed(job.target, overwrite) as path:
-        output_format.write(masks, path)
+    image_rgb = read_image(job.source, work.max_pixels)
+    masks = generate(image_rgb, work.model, work.config)
+    with committed(job.target, work.overwrite) as path:
+        work.output_format.write(masks, path)
     return len(masks)
 
 

@@ -41,6 +41,37 @@ class Mlp(nn.Module):
         return last(x)
 
 
+class DropPath(nn.Module):
+    """In training, drop a residual branch of some images, and scale up the others'."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, …) -> (B, …)."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.rate
+        return x * kept / (1 - self.rate)
+
+
+def in_windows(layer: nn.Module, x: Tensor, window: int) -> Tensor:
+    """Apply `layer` to each window of `x`, padded with zeros to whole ones; to all of it for 0.
+
+    (B, h, w, C) -> (B, h, w, C).
+    """
+    if not window:
+        return layer(x)
+    batch, height, width, channels = x.shape
+    x = F.pad(x, (0, 0, 0, -width % window, 0, -height % window))
+    rows, columns = x.shape[1] // window, x.shape[2] // window
+    windows = x.view(batch, rows, window, columns, window, channels).transpose(2, 3)
+    done = layer(windows.reshape(-1, window, window, channels))
+    done = done.view(batch, rows, columns, window, window, channels).transpose(2, 3)
+    return done.reshape(x.shape)[:, :height, :width]
+
+
 def neck(channels_in: int, channels_out: int) -> nn.Sequential:
     """From an encoder's last stage to the embedding. (B, C_in, h, w) -> (B, C_out, h, w)."""
     return nn.Sequential(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from amg_cli.models.mask_decoder import Decoded, TwoWayConfig, TwoWayDecoder
 from amg_cli.models.prompt_encoder import PromptEncoder, Prompts
 from amg_cli.models.tiny_vit import TinyVit, TinyVitConfig
+from amg_cli.models.vit import Vit, VitConfig
 
-ENCODERS = {"tiny_vit": TinyVit}
-DECODERS = {"two_way": TwoWayDecoder}
+ENCODERS: dict[str, Any] = {"tiny_vit": TinyVit, "vit": Vit}
+DECODERS: dict[str, Any] = {"two_way": TwoWayDecoder}
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class SamConfig:
     mean, std:        of each input channel, in 0-255 units
     """
 
-    encoder: TinyVitConfig = field(default_factory=TinyVitConfig)
+    encoder: TinyVitConfig | VitConfig = field(default_factory=TinyVitConfig)
     decoder: TwoWayConfig = field(default_factory=TwoWayConfig)
     input_size: tuple[int, int] = (1024, 1024)
     fixed_input_size: bool = True

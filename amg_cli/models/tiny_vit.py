@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amg_cli.models.layers import neck
+from amg_cli.models.layers import in_windows, neck
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,13 @@ class WindowAttention(nn.Module):
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, window * window))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, window², C) -> (B, window², C)."""
-        batch, tokens, channels = x.shape
+        """(B, window, window, C) -> the same."""
+        batch, tokens = len(x), self.window * self.window
         # In the checkpoint each head's query, key and value lie side by side.
         qkv = self.qkv(self.norm(x)).view(batch, tokens, self.num_heads, 3, -1)
         query, key, value = qkv.permute(3, 0, 2, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias())
-        return self.proj(attended.transpose(1, 2).reshape(batch, tokens, channels))
+        return self.proj(attended.transpose(1, 2).reshape(x.shape))
 
     def _bias(self) -> Tensor:
         """The bias of each pair of tokens. -> (heads, window², window²)."""
@@ -158,23 +158,12 @@ class TinyVitBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
-        x = x + self._attend(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        attended = in_windows(self.attn, x.permute(0, 2, 3, 1), self.window)
+        x = x + attended.permute(0, 3, 1, 2)
         x = self.local_conv(x)
         tokens = x.flatten(2).transpose(1, 2)
         tokens = tokens + self.mlp(tokens)
         return tokens.transpose(1, 2).reshape(x.shape)
-
-    def _attend(self, x: Tensor) -> Tensor:
-        """Attention in each window; the image is padded to whole ones. (B, h, w, C) -> the same."""
-        batch, height, width, channels = x.shape
-        if (height, width) == (self.window, self.window):
-            return self.attn(x.flatten(1, 2)).view(x.shape)
-        x = F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window))
-        rows, columns = x.shape[1] // self.window, x.shape[2] // self.window
-        windows = x.view(batch, rows, self.window, columns, self.window, channels).transpose(2, 3)
-        attended = self.attn(windows.reshape(-1, self.window * self.window, channels))
-        windows = attended.view(batch, rows, columns, self.window, self.window, channels)
-        return windows.transpose(2, 3).reshape(x.shape)[:, :height, :width]
 
 
 class Stage(nn.Module):

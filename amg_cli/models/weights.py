@@ -1,10 +1,9 @@
-"""From a checkpoint file to a model: safe reading, recognition by keys, strict loading."""
+"""From a checkpoint to a model: recognition by keys, strict loading."""
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,75 +11,82 @@ import torch
 from torch import Tensor
 
 from amg_cli.core.errors import ConfigError, WeightsError
+from amg_cli.models.cache import is_present
+from amg_cli.models.checkpoints import read_checkpoint
 from amg_cli.models.devices import find_device
+from amg_cli.models.download import offline_error, pull
 from amg_cli.models.sam import Sam, SamConfig
-from amg_cli.models.zoo import ZOO
-
-# MobileSAM's file still has the classifier that TinyViT was pre-trained with.
-UNUSED_KEYS = ("image_encoder.norm_head.", "image_encoder.head.")
-
-# What torch.load raises for files that are no checkpoint, whatever they hold.
-_READ_ERRORS = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError)
+from amg_cli.models.zoo import ZOO, KnownModel, find_known
 
 
 def load_model(
-    name_or_path: str | Path, *, model_type: str | None = None, device: str = "auto"
+    name_or_path: str | Path,
+    *,
+    model_type: str | None = None,
+    device: str = "auto",
+    image_size: int | None = None,
+    fixed_input_size: bool = True,
+    offline: bool = False,
+    progress: bool = False,
 ) -> Sam:
-    """A model ready for inference, from an official checkpoint file.
+    """A model ready for inference.
 
-    name_or_path: a file. Its architecture is read from its keys.
+    name_or_path: a checkpoint file, whose architecture is read from its keys; or the name of a
+        known model, whose checkpoint is downloaded into the cache if it is not there
     model_type: if given, what the file must hold, such as "vit_t"
     device: auto, cpu, mps, cuda or cuda:N
-    Raises WeightsError for a file that is missing, damaged, not a checkpoint, or of another
-    architecture than asked for; ConfigError for a model type that is not known; DeviceError for a
-    device that is not there.
+    image_size: the longest side that images are scaled to, in pixels; None for the model's own
+    fixed_input_size: pad images to a square; otherwise only to whole patches, so that long images
+        cost less, while their positions are stretched ones
+    offline: do not download
+    progress: a bar on stderr while downloading
+    Raises WeightsError for a file that is missing, damaged, not a checkpoint, of another
+    architecture than asked for, or cannot be downloaded; ConfigError for a model type that is not
+    known, or an image size that does not fit it; DeviceError for a device that is not there.
     """
-    if model_type not in (None, *ZOO):
-        raise ConfigError("model type", f"{model_type} is not known", f"known: {', '.join(ZOO)}")
-    known = ZOO.get(str(name_or_path))
-    if known is not None and not Path(name_or_path).exists():
-        remedy = f"get it at {known.url} and pass the file's path"
-        raise WeightsError(known.name, "its checkpoint is needed", remedy)
+    wanted = _known(model_type) if model_type else None
     target = find_device(device)
-    path = Path(name_or_path)
+    path = _checkpoint_path(name_or_path, offline, progress)
     state = read_checkpoint(path)
     found = _recognise(path, state)
-    if model_type not in (None, found):
-        remedy = f"give {model_type} weights, or leave the model type out"
-        raise WeightsError(path, f"holds {found}, but {model_type} was asked for", remedy)
-    model = Sam(ZOO[found].config)
+    if wanted and wanted.name != found:
+        remedy = f"give {wanted.name} weights, or leave the model type out"
+        raise WeightsError(path, f"holds {found}, but {wanted.name} was asked for", remedy)
+    model = Sam(_at_size(ZOO[found].config, image_size, fixed_input_size))
     model.load_state_dict(state, strict=True)
     return model.eval().requires_grad_(False).to(target)
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by official key; never runs code from the file.
+def _known(name: str) -> KnownModel:
+    """The known model of that name. Raises ConfigError if there is none."""
+    known = find_known(name)
+    if known is None:
+        raise ConfigError("model type", f"{name} is not known", f"known: {', '.join(ZOO)}")
+    return known
 
-    Raises WeightsError, naming the file and what is wrong with it.
+
+def _checkpoint_path(name_or_path: str | Path, offline: bool, progress: bool) -> Path:
+    """The file itself, or that of a known model in the cache, downloaded if it is missing.
+
+    A `Path` is a file, even where it has a model's name.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(path, error.strerror or str(error), "check --checkpoint") from error
-    except _READ_ERRORS as error:
-        raise _unreadable(path, error) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(path, "not a checkpoint of tensors by name", "give an official file")
-    return {k: v for k, v in state.items() if not k.startswith(UNUSED_KEYS)}
+    path = Path(name_or_path)
+    known = None if isinstance(name_or_path, Path) else find_known(name_or_path)
+    if known is None or path.exists():
+        return path
+    if offline and not is_present(known):
+        raise offline_error(known)
+    return pull(known, progress=progress)
 
 
-def _unreadable(path: Path, error: Exception) -> WeightsError:
-    with path.open("rb") as file:
-        is_archive = file.read(4) == b"PK\x03\x04"
-    if is_archive and not zipfile.is_zipfile(path):
-        size = path.stat().st_size
-        return WeightsError(path, f"cut off after {size} bytes", "download it again")
-    if "Unsupported global" in str(error):
-        cause = "holds Python objects, which could run code; only tensors are loaded"
-        return WeightsError(path, cause, "save its state_dict() alone")
-    if is_archive:
-        return WeightsError(path, "damaged", "download it again")
-    return WeightsError(path, "not a PyTorch checkpoint", "give an official .pt or .pth file")
+def _at_size(config: SamConfig, image_size: int | None, fixed_input_size: bool) -> SamConfig:
+    """The same architecture for inputs of another size; the weights do not depend on it."""
+    if image_size is None:
+        return replace(config, fixed_input_size=fixed_input_size)
+    if image_size < config.stride or image_size % config.stride:
+        raise ConfigError("image size", f"{image_size} is not a multiple of {config.stride} pixels")
+    size = (image_size, image_size)
+    return replace(config, input_size=size, fixed_input_size=fixed_input_size)
 
 
 def _recognise(path: Path, state: Mapping[str, Tensor]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amg_cli.models.sam import SamConfig
+from amg_cli.models.vit import VitConfig
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,54 @@ class KnownModel:
     sha256: str
     licence: str
 
+    @property
+    def filename(self) -> str:
+        """The file's own name, which it also has in the cache."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Its other names."""
+        return tuple(alias for alias, name in ALIASES.items() if name == self.name)
+
+
+_FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything"
 
 ZOO = {
     row.name: row
     for row in (
+        KnownModel(
+            name="vit_b",
+            config=SamConfig(encoder=VitConfig()),
+            url=f"{_FACEBOOK}/sam_vit_b_01ec64.pth",
+            size_bytes=375042383,
+            sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            licence="Apache-2.0",
+        ),
+        KnownModel(
+            name="vit_l",
+            config=SamConfig(
+                encoder=VitConfig(
+                    embed_dim=1024, nb_blocks=24, nb_heads=16, global_blocks=(5, 11, 17, 23)
+                )
+            ),
+            url=f"{_FACEBOOK}/sam_vit_l_0b3195.pth",
+            size_bytes=1249524607,
+            sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+            licence="Apache-2.0",
+        ),
+        KnownModel(
+            name="vit_h",
+            config=SamConfig(
+                encoder=VitConfig(
+                    embed_dim=1280, nb_blocks=32, nb_heads=16, global_blocks=(7, 15, 23, 31)
+                )
+            ),
+            url=f"{_FACEBOOK}/sam_vit_h_4b8939.pth",
+            size_bytes=2564550879,
+            sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+            licence="Apache-2.0",
+        ),
         KnownModel(
             name="vit_t",
             config=SamConfig(),
@@ -39,3 +84,19 @@ ZOO = {
         ),
     )
 }
+
+# What the field also calls them; `default` is what the reference's registry gives by that name.
+ALIASES = {
+    "default": "vit_h",
+    "sam_vit_b": "vit_b",
+    "sam_vit_l": "vit_l",
+    "sam_vit_h": "vit_h",
+    "mobile_sam": "vit_t",
+    "mobilesam": "vit_t",
+}
+
+
+def find_known(name: str) -> KnownModel | None:
+    """The model of that name or alias, whatever its case, hyphens for underscores."""
+    key = name.lower().replace("-", "_")
+    return ZOO.get(ALIASES.get(key, key))

@@ -20,7 +20,7 @@ SAMPLES = 2_000
 WHOLE = 4_000
 
 HEAD = ("image_encoder.head.", "image_encoder.norm_head.")
-EMBEDDINGS = ("_token.weight", "_tokens.weight", "_embed.weight")
+EMBEDDINGS = ("_token.weight", "_tokens.weight", "_embed.weight", "pos_embed")
 
 # What each kind of prompt is made of, as the published prompt encoder takes it.
 PROMPT_KINDS: dict[str, tuple[str, ...]] = {
@@ -120,3 +120,22 @@ def sample(name: str, array: np.ndarray) -> np.ndarray:
     if flat.size <= WHOLE:
         return flat
     return flat[rng(name).integers(0, flat.size, SAMPLES)]
+
+
+# A ViT encoder small enough for every test run; windows need padding, and one block is global.
+TINY_VIT = {
+    "patch_size": 4,
+    "grid_size": 8,
+    "embed_dim": 32,
+    "nb_blocks": 3,
+    "nb_heads": 4,
+    "window_size": 3,
+    "global_block": 1,
+    "out_channels": 16,
+}
+
+
+def tiny_images() -> np.ndarray:
+    """What the encoder of `TINY_VIT` is given. (2, 3, 32, 32) float32."""
+    side = TINY_VIT["patch_size"] * TINY_VIT["grid_size"]
+    return rng("input.tiny").standard_normal((2, 3, side, side), dtype=np.float32)

@@ -1,0 +1,80 @@
+"""`amg doctor`: what this machine has, a line each, for bug reports."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator
+
+import click
+
+from amg_cli import __version__
+from amg_cli.core.errors import AmgError
+
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "opencv-python",
+    "opencv-python-headless",
+    "pycocotools",
+    "click",
+    "tqdm",
+    "safetensors",
+)
+
+
+@click.command()
+def doctor() -> None:
+    """What this machine has, for a bug report."""
+    for name, finding in _findings():
+        click.echo(f"{name:<22} {finding}")
+
+
+def _findings() -> Iterator[tuple[str, str]]:
+    """Name and finding, a line each."""
+    yield "amg", __version__
+    yield "python", f"{platform.python_version()}, {platform.platform()}"
+    for library in LIBRARIES:
+        yield library, _version(library)
+    yield from _devices()
+    yield from _weights()
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _devices() -> Iterator[tuple[str, str]]:
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    yield "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {capability}"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for i in range(count):
+        properties = torch.cuda.get_device_properties(i)
+        memory = f"{properties.total_memory / 2**30:.0f} GiB"
+        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
+        yield f"cuda:{i}", f"{properties.name}, {memory}, {bf16}"
+    if not count:
+        yield "cuda", "none"
+    yield "mps", "available" if torch.backends.mps.is_available() else "none"
+
+
+def _weights() -> Iterator[tuple[str, str]]:
+    from amg_cli.models.cache import cache_folder, is_present
+    from amg_cli.models.zoo import ZOO
+
+    try:
+        folder = cache_folder()
+    except AmgError as error:
+        yield "cache", str(error)
+        return
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    state = "can be written to" if os.access(parent, os.W_OK) else "cannot be written to"
+    yield "cache", f"{folder}, {state}"
+    for name, known in ZOO.items():
+        yield name, "present" if is_present(known) else "not downloaded"

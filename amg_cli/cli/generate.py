@@ -1,0 +1,133 @@
+"""`amg --input PATH --output DIR`: masks for every image."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amg_cli.cli.options import generation_config, generation_options
+
+if TYPE_CHECKING:
+    from amg_cli.models.sam import Sam
+
+# fmt: off
+_OPTIONS = (
+    click.option(
+        "--input", "inputs", type=click.Path(path_type=Path), multiple=True,
+        metavar="PATH", help="An image, or a folder of images. Can be given several times.  "
+        "[required]",
+    ),
+    click.option(
+        "--output", type=click.Path(path_type=Path), metavar="DIR",
+        help="The folder to write to; made if it is not there.  [required]",
+    ),
+    click.option(
+        "--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
+        help="The model's weights: an official checkpoint. Its architecture is read from it.",
+    ),
+    click.option(
+        "--model-type", metavar="NAME",
+        help="vit_t (MobileSAM), vit_b, vit_l or vit_h. Downloaded once if there is no "
+        "--checkpoint, else what that must hold; see amg models.",
+    ),
+    click.option("--offline", is_flag=True, help="Never download weights."),
+    click.option(
+        "--convert-to-rle", is_flag=True, help="Write one JSON file of COCO RLE masks an image."
+    ),
+    click.option("--recursive", is_flag=True, help="Search sub-folders; the output mirrors them."),
+    click.option(
+        "--on-exists", type=click.Choice(["error", "skip", "overwrite"]), default="error",
+        show_default=True, help="What to do with an image whose output is there already.",
+    ),
+    click.option(
+        "--max-megapixels", type=click.FloatRange(min=0, min_open=True), metavar="N",
+        help="Refuse images of more, by their header. [default: 268]",
+    ),
+    click.option(
+        "--device", default="auto", show_default=True, metavar="NAME",
+        help="auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N.",
+    ),
+    click.option(
+        "--image-size", type=click.IntRange(min=16), metavar="N",
+        help="Longest side that images are scaled to, in pixels; faster and coarser when smaller. "
+        "[default: the model's own, 1024]",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(min=1), help="CPU threads. [default: torch's choice]"
+    ),
+    click.option("--quiet", is_flag=True, help="Nothing on stderr but errors."),
+)
+# fmt: on
+
+
+def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a run to a click command: its own, then those of the generation."""
+    command = generation_options(command)
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def run_generate(values: dict[str, Any]) -> int:
+    """Check the options, plan, load the model if there is work, do it, report. -> the exit code."""
+    _check_given(values)
+    config = generation_config(values)
+    # These load torch, which --help and usage errors must not wait for.
+    from amg_cli.batch.local import Work, run, settle
+    from amg_cli.batch.plan import plan
+    from amg_cli.cli.report import Report
+    from amg_cli.formats import reference_png, reference_rle
+
+    output_format = (reference_rle if values["convert_to_rle"] else reference_png).FORMAT
+    jobs = plan(values["inputs"], values["output"], output_format.suffix, values["recursive"])
+    to_do, outcomes = settle(jobs, values["on_exists"])
+    with Report(jobs, quiet=values["quiet"]) as report:
+        for outcome in outcomes:
+            report.add(outcome)
+        if to_do:
+            work = Work(
+                _load_model(values),
+                config,
+                output_format,
+                overwrite=values["on_exists"] == "overwrite",
+                max_pixels=_max_pixels(values),
+            )
+            for outcome in run(to_do, work):
+                report.add(outcome)
+        return report.summary()
+
+
+def _check_given(values: dict[str, Any]) -> None:
+    """Not click's `required`, which sub-commands would have to satisfy too."""
+    for name, option in (("inputs", "--input"), ("output", "--output")):
+        if not values[name]:
+            raise click.UsageError(f"Missing option '{option}'.")
+    if values["checkpoint"] is None and values["model_type"] is None:
+        raise click.UsageError("give a model: --model-type NAME, or --checkpoint FILE")
+
+
+def _max_pixels(values: dict[str, Any]) -> int:
+    from amg_cli.batch.integrity import MAX_PIXELS
+
+    megapixels = values["max_megapixels"]
+    return MAX_PIXELS if megapixels is None else int(megapixels * 1e6)
+
+
+def _load_model(values: dict[str, Any]) -> Sam:
+    from amg_cli.models.devices import set_threads
+    from amg_cli.models.weights import load_model
+
+    if values["threads"]:
+        set_threads(values["threads"])
+    return load_model(
+        values["checkpoint"] or values["model_type"],
+        model_type=values["model_type"],
+        device=values["device"],
+        image_size=values["image_size"],
+        offline=values["offline"],
+        progress=not values["quiet"] and sys.stderr.isatty(),
+    )

@@ -1,0 +1,156 @@
+"""`amg models`: what is known and what is here; download, check, find."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from amg_cli.core.errors import AmgError, ConfigError
+
+if TYPE_CHECKING:
+    from amg_cli.models.zoo import KnownModel
+
+EXIT_DAMAGED = 1
+EXIT_INTERRUPTED = 130
+
+EPILOG = """\b
+Environment:
+  AMG_CACHE   the folder of the files, instead of the platform's own
+  AMG_MIRROR  the address to download from, to which /FILE is added
+"""
+
+
+@click.group(invoke_without_command=True, epilog=EPILOG)
+@click.pass_context
+def models(ctx: click.Context) -> None:
+    """Show the models amg knows, and which are here."""
+    if ctx.invoked_subcommand is None:
+        _show_table()
+
+
+@models.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+def pull(names: tuple[str, ...], quiet: bool) -> None:
+    """Download what is not there yet, check it, and print its path.
+
+    A file that is there is checked too, and replaced if it is damaged. A download that was broken
+    off goes on where it stopped.
+    """
+    from amg_cli.models import cache, download
+
+    exit_code = 0
+    for known in [_find(name) for name in names]:
+        try:
+            if not quiet and not cache.is_present(known):
+                size = cache.human_bytes(known.size_bytes)
+                click.echo(f"amg: {known.name}: {size} from {download.address(known)}", err=True)
+            progress = not quiet and sys.stderr.isatty()
+            click.echo(download.pull(known, progress=progress, recheck=True))
+        except AmgError as error:
+            click.echo(f"amg: {error}", err=True)
+            exit_code = exit_code or error.exit_code
+        except KeyboardInterrupt:
+            click.echo("amg: interrupted; amg models pull goes on from here", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+    sys.exit(exit_code)
+
+
+@models.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def verify(names: tuple[str, ...]) -> None:
+    """Check files against their published SHA-256.
+
+    Those named, or all that are here: ok, damaged or missing. The exit code is 1 unless all are ok.
+    """
+    from amg_cli.models import cache
+    from amg_cli.models.zoo import ZOO
+
+    chosen = [_find(name) for name in names]
+    if not names:
+        chosen = [known for known in ZOO.values() if cache.cached_path(known).exists()]
+        if not chosen:
+            click.echo(f"amg: no model is in {cache.cache_folder()}", err=True)
+    exit_code = 0
+    for known in chosen:
+        path = cache.cached_path(known)
+        state = "ok" if cache.verify(known) else "damaged" if path.exists() else "missing"
+        click.echo(f"{known.name}  {state:7}  {path}")
+        if state != "ok":
+            remedy = f"amg models pull {known.name} gets a good one"
+            click.echo(f"amg: {path}: {state}; {remedy}", err=True)
+            exit_code = EXIT_DAMAGED
+    sys.exit(exit_code)
+
+
+@models.command()
+@click.argument("name")
+def path(name: str) -> None:
+    """Print where the model's file is, or will be."""
+    from amg_cli.models.cache import cached_path
+
+    click.echo(cached_path(_find(name)))
+
+
+def _find(name: str) -> KnownModel:
+    from amg_cli.models.zoo import ZOO, find_known
+
+    known = find_known(name)
+    if known is None:
+        raise ConfigError("model", f"{name} is not known", f"known: {', '.join(ZOO)}")
+    return known
+
+
+def _show_table() -> None:
+    """Two blocks, so that addresses do not push the figures apart."""
+    from amg_cli.models import cache, download
+    from amg_cli.models.zoo import ZOO
+
+    rows = [("name", "parameters", "size", "licence", "present", "also called")]
+    places = []
+    for known in ZOO.values():
+        present = cache.is_present(known)
+        rows.append(
+            (
+                known.name,
+                f"{_nb_parameters(known) / 1e6:.1f} M",
+                cache.human_bytes(known.size_bytes),
+                known.licence,
+                "yes" if present else "no",
+                ", ".join(known.aliases),
+            )
+        )
+        place = cache.cached_path(known) if present else download.address(known)
+        places.append((known.name, str(place)))
+    for line in _aligned(rows, right=(1, 2)):
+        click.echo(line)
+    click.echo()
+    for line in _aligned(places):
+        click.echo(line)
+    if len(places) > 0:
+        click.echo(f"\nFiles are kept in {cache.cache_folder()}; amg models pull NAME gets one.")
+
+
+def _nb_parameters(known: KnownModel) -> int:
+    """Counted on the meta device: no memory, no weights."""
+    import torch
+
+    from amg_cli.models.sam import Sam
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Sam(known.config).parameters())
+
+
+def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Rows as lines whose columns stand under each other; those of `right` end together."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

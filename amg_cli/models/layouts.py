@@ -1,0 +1,87 @@
+"""The key layouts in which people hold checkpoints, renamed to the official one.
+
+Renaming only: whatever is then missing or foreign is found when the architecture is recognised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# Where training scripts put the weights inside what they save.
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+# What parallel training and wrapping modules put before every key.
+PREFIXES = ("module.", "model.", "sam.", "_orig_mod.")
+
+# MobileSAM's file still has the classifier that TinyViT was pre-trained with.
+UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
+
+# The `transformers` library's SamModel: what each part of a key is called here, applied in order.
+_TRANSFORMERS = (
+    # kept twice there; the second is left out below
+    (r"^shared_image_embedding\.positional_embedding$",
+     "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
+    (r"^vision_encoder\.layers\.", "image_encoder.blocks."),
+    (r"^vision_encoder\.patch_embed\.projection\.", "image_encoder.patch_embed.proj."),
+    (r"^vision_encoder\.neck\.conv1\.", "image_encoder.neck.0."),
+    (r"^vision_encoder\.neck\.layer_norm1\.", "image_encoder.neck.1."),
+    (r"^vision_encoder\.neck\.conv2\.", "image_encoder.neck.2."),
+    (r"^vision_encoder\.neck\.layer_norm2\.", "image_encoder.neck.3."),
+    (r"^vision_encoder\.", "image_encoder."),
+    (r"^prompt_encoder\.point_embed\.", "prompt_encoder.point_embeddings."),
+    (r"^prompt_encoder\.mask_embed\.conv1\.", "prompt_encoder.mask_downscaling.0."),
+    (r"^prompt_encoder\.mask_embed\.layer_norm1\.", "prompt_encoder.mask_downscaling.1."),
+    (r"^prompt_encoder\.mask_embed\.conv2\.", "prompt_encoder.mask_downscaling.3."),
+    (r"^prompt_encoder\.mask_embed\.layer_norm2\.", "prompt_encoder.mask_downscaling.4."),
+    (r"^prompt_encoder\.mask_embed\.conv3\.", "prompt_encoder.mask_downscaling.6."),
+    (r"^mask_decoder\.upscale_conv1\.", "mask_decoder.output_upscaling.0."),
+    (r"^mask_decoder\.upscale_layer_norm\.", "mask_decoder.output_upscaling.1."),
+    (r"^mask_decoder\.upscale_conv2\.", "mask_decoder.output_upscaling.3."),
+    # every MLP of the decoder has three layers
+    (r"(?<=\.)layers\.0\.(?=(weight|bias)$)", "layers.1."),
+    (r"(?<=\.)proj_in\.", "layers.0."),
+    (r"(?<=\.)proj_out\.", "layers.2."),
+    (r"(?<=\.)layer_norm", "norm"),
+)  # fmt: skip
+_SECOND_COPY = "prompt_encoder.shared_embedding.positional_embedding"
+
+
+def to_official(saved: Any) -> Any:
+    """What a checkpoint file held, by official key where a known layout says how.
+
+    Anything but a mapping, or an unknown layout, comes back as it is.
+    """
+    state = _unwrap(saved)
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
+        return state
+    state = _without_prefix(dict(state))
+    if any(key.startswith("vision_encoder.") for key in state):
+        state = {_rename(key): v for key, v in state.items() if key != _SECOND_COPY}
+    return {key: value for key, value in state.items() if not key.startswith(UNUSED)}
+
+
+def _unwrap(saved: Any) -> Any:
+    while isinstance(saved, Mapping):
+        inner = next((saved[key] for key in WRAPPERS if isinstance(saved.get(key), Mapping)), None)
+        if inner is None:
+            break
+        saved = inner
+    return saved
+
+
+def _without_prefix(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop a prefix that every key has, and again, as wrappers are nested."""
+    while state:
+        prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None)
+        if prefix is None:
+            break
+        state = {key[len(prefix) :]: value for key, value in state.items()}
+    return state
+
+
+def _rename(key: str) -> str:
+    for pattern, official in _TRANSFORMERS:
+        key = re.sub(pattern, official, key)
+    return key

@@ -1,0 +1,180 @@
+"""ViT, the image encoder of Segment Anything: attention in windows and, in a few blocks, over all.
+
+Source: Kirillov et al. 2023, "Segment Anything"; Li et al. 2022, "ViTDet". Parameter names are
+those of the official checkpoints. Inside, images are channels last: (B, h, w, C), h w in patches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amg_cli.models.layers import DropPath, in_windows, neck
+
+
+@dataclass(frozen=True)
+class VitConfig:
+    """The encoder's published numbers; the defaults are ViT-B's.
+
+    grid_size:     patches along each side of the input it was trained at
+    global_blocks: those that attend over the whole image; the others attend in windows
+    drop_rate, attn_drop_rate, drop_path_rate: for training
+    """
+
+    kind: str = "vit"
+    in_channels: int = 3
+    patch_size: int = 16
+    grid_size: int = 64
+    embed_dim: int = 768
+    nb_blocks: int = 12
+    nb_heads: int = 12
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    use_abs_pos: bool = True
+    use_rel_pos: bool = True
+    window_size: int = 14
+    global_blocks: tuple[int, ...] = (2, 5, 8, 11)
+    layer_norm_eps: float = 1e-6
+    drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+
+
+class PatchEmbed(nn.Module):
+    """One token a patch."""
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__()
+        size = config.patch_size
+        self.proj = nn.Conv2d(config.in_channels, config.embed_dim, size, size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, h, w, C)."""
+        return self.proj(image).permute(0, 2, 3, 1)
+
+
+class Attention(nn.Module):
+    """Self-attention over all patches it is given, with a bias from their distance in each axis."""
+
+    def __init__(self, config: VitConfig, trained_size: int) -> None:
+        super().__init__()
+        channels = config.embed_dim
+        self.num_heads = config.nb_heads
+        self.qkv = nn.Linear(channels, 3 * channels, bias=config.qkv_bias)
+        self.proj = nn.Linear(channels, channels)
+        self.attn_drop_rate = config.attn_drop_rate
+        self.drop = nn.Dropout(config.drop_rate)
+        self.use_rel_pos = config.use_rel_pos
+        if config.use_rel_pos:
+            distances, width = 2 * trained_size - 1, channels // config.nb_heads
+            self.rel_pos_h = nn.Parameter(torch.zeros(distances, width))
+            self.rel_pos_w = nn.Parameter(torch.zeros(distances, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, h, w, C) -> (B, h, w, C)."""
+        batch, height, width, _ = x.shape
+        qkv = self.qkv(x).view(batch, height * width, 3, self.num_heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        bias = self._bias(query, (height, width)) if self.use_rel_pos else None
+        dropout = self.attn_drop_rate if self.training else 0.0
+        attended = F.scaled_dot_product_attention(query, key, value, bias, dropout)
+        return self.drop(self.proj(attended.transpose(1, 2).reshape(x.shape)))
+
+    def _bias(self, query: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """Query (B, heads, h·w, C/heads) times the embedding of each distance; the two axes add up.
+
+        -> (B, heads, h·w, h·w).
+        """
+        height, width = size_hw
+        by_place = query.reshape(*query.shape[:2], height, width, -1)
+        along_h = torch.einsum("nqhwc,hkc->nqhwk", by_place, distances(self.rel_pos_h, height))
+        along_w = torch.einsum("nqhwc,wkc->nqhwk", by_place, distances(self.rel_pos_w, width))
+        return (along_h[..., :, None] + along_w[..., None, :]).flatten(4).flatten(2, 3)
+
+
+def distances(embeddings: Tensor, size: int) -> Tensor:
+    """The embedding of the distance from each place to each, along an axis of `size` places.
+
+    (2 · trained size - 1, C) -> (size, size, C). For another size than the trained one the
+    embeddings are interpolated linearly, as in the published code.
+    """
+    if len(embeddings) != 2 * size - 1:
+        stretched = F.interpolate(embeddings.T[None], 2 * size - 1, mode="linear")
+        embeddings = stretched[0].T
+    place = torch.arange(size, device=embeddings.device)
+    return embeddings[place[:, None] - place[None, :] + size - 1]
+
+
+class Mlp(nn.Module):
+    """Widen, GELU, narrow."""
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__()
+        hidden = int(config.embed_dim * config.mlp_ratio)
+        self.lin1 = nn.Linear(config.embed_dim, hidden)
+        self.lin2 = nn.Linear(hidden, config.embed_dim)
+        self.drop = nn.Dropout(config.drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, C) -> (…, C)."""
+        return self.drop(self.lin2(F.gelu(self.lin1(x))))
+
+
+class Block(nn.Module):
+    """Attention and an MLP, each after a norm and with a residual."""
+
+    def __init__(self, config: VitConfig, index: int) -> None:
+        super().__init__()
+        self.window = 0 if index in config.global_blocks else config.window_size
+        self.norm1 = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.attn = Attention(config, self.window or config.grid_size)
+        self.norm2 = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.mlp = Mlp(config)
+        # Later blocks are dropped more often, up to the rate itself.
+        self.drop_path = DropPath(config.drop_path_rate * index / max(1, config.nb_blocks - 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, h, w, C) -> (B, h, w, C)."""
+        attend = in_windows(self.attn, self.norm1(x), self.window)
+        x = x + self.drop_path(attend)
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class Vit(nn.Module):
+    """The image encoder."""
+
+    def __init__(self, config: VitConfig, embed_dim: int) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(config)
+        if config.use_abs_pos:
+            shape = (1, config.grid_size, config.grid_size, config.embed_dim)
+            self.pos_embed = nn.Parameter(torch.zeros(shape))
+        self.use_abs_pos = config.use_abs_pos
+        self.blocks = nn.Sequential(*(Block(config, i) for i in range(config.nb_blocks)))
+        self.neck = neck(config.embed_dim, embed_dim)
+
+    @staticmethod
+    def stride(config: VitConfig) -> int:
+        """Pixels of the input along one side of an embedding cell."""
+        return config.patch_size
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H/patch, W/patch); H and W multiples of the patch."""
+        x = self.patch_embed(image)
+        if self.use_abs_pos:
+            x = x + self._positions(x.shape[1], x.shape[2])
+        return self.neck(self.blocks(x).permute(0, 3, 1, 2))
+
+    def _positions(self, height: int, width: int) -> Tensor:
+        """The position embeddings, stretched where the input is not of the trained size.
+
+        -> (1, h, w, C).
+        """
+        if self.pos_embed.shape[1:3] == (height, width):
+            return self.pos_embed
+        trained = self.pos_embed.permute(0, 3, 1, 2)
+        stretched = F.interpolate(trained, (height, width), mode="bicubic", antialias=False)
+        return stretched.permute(0, 2, 3, 1)
