@@ -248,8 +248,8 @@ def test_pixels_of_a_hole_that_meet_at_a_corner_are_one_hole():
 
 def test_holes_are_filled_before_islands_are_counted():
     # Eight pixels around a hole: with it nine, so that the island is not small.
-    mask = drawing("###..####.", "#.#..####.", "###..####.")
-    assert mended(mask, 9) == (["###..####."] * 3, True)
+    mask = drawing("###..###", "#.#..###", "###..###", "........")
+    assert mended(mask, 9) == (["###..###", "###..###", "###..###", "........"], True)
 
 
 def test_a_hole_made_by_dropping_an_island_is_not_filled_again():
