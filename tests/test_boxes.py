@@ -259,3 +259,10 @@ def test_each_box_is_judged_by_itself():
 def test_another_margin_moves_the_limit():
     assert touches_crop_edge(moved(0, 103), CROP, IMAGE, margin_px=3).tolist() == [True]
     assert touches_crop_edge(moved(0, 104), CROP, IMAGE, margin_px=3).tolist() == [False]
+
+
+def test_at_a_threshold_that_float32_rounds_down_an_equal_iou_suppresses_as_in_torchvision():
+    boxes = torch.tensor([[0, 0, 10, 1], [0, 0, 6, 1]])  # IoU 0.6, which float32 holds as more
+    assert nms(boxes, torch.tensor([0.9, 0.8]), 0.6).tolist() == [0]
+    boxes = torch.tensor([[0, 0, 10, 1], [0, 0, 7, 1]])  # IoU 0.7, which float32 holds as less
+    assert nms(boxes, torch.tensor([0.9, 0.8]), 0.7).tolist() == [0, 1]

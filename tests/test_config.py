@@ -160,3 +160,9 @@ def test_a_range_says_what_it_holds(bounds, text):
 )
 def test_a_range_holds_its_ends_unless_it_is_open(bounds, held, not_held):
     assert [value for value in [*held, *not_held] if Range(**bounds).holds(value)] == held
+
+
+def test_a_number_too_large_for_a_float_is_in_range_or_refused_like_any_other():
+    assert GenerationConfig(points_per_batch=10**400).points_per_batch == 10**400
+    with pytest.raises(ConfigError):
+        GenerationConfig(points_per_side=10**400)

@@ -4,6 +4,7 @@ Small inputs stand for the model's 1024 x 1024: every size is a parameter.
 """
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -238,3 +239,11 @@ def test_masks_in_parts_are_bit_for_bit_the_masks_at_once(image_hw, input_side, 
     in_two = torch.cat([frame.to_image_logits(part) for part in (low_res[:2], low_res[2:])])
     assert torch.equal(one_by_one, at_once)
     assert torch.equal(in_two, at_once)
+
+
+def test_an_image_that_cannot_be_written_to_is_taken_without_a_warning():
+    image = np.zeros((4, 6, 3), np.uint8)
+    image.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Frame.fit((4, 6), (8, 8)).resize(image[:, ::-1]).shape == (3, 5, 8)

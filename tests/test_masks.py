@@ -203,3 +203,10 @@ def test_an_unknown_mode_is_refused_by_name(mask):
     modes = "binary_mask, uncompressed_rle or coco_rle"
     with pytest.raises(ValueError, match=f"^output_mode: {modes} are known, not 'png'$"):
         mask.to_reference_dict("png")
+
+
+def test_changing_a_record_does_not_change_the_mask():
+    mask = Mask(rle_codec.encode(PIXELS), (1, 1, 3, 2), 0.9, 0.95, (1.5, 1.5), (0, 0, 4, 3))
+    for mode in ("coco_rle", "uncompressed_rle"):
+        mask.to_reference_dict(mode)["segmentation"]["size"][0] = 99
+    assert mask.rle["size"] == [3, 4]

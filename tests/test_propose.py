@@ -332,6 +332,17 @@ def test_a_mask_cut_by_an_inner_edge_of_its_crop_is_dropped():
     ]
 
 
+@pytest.mark.parametrize(("left", "top", "stays"), [(20, 20, 1), (21, 20, 0), (20, 21, 0)])
+def test_a_mask_within_20_px_of_the_image_edge_may_touch_its_crop(left, top, stays):
+    # A disc 5 pixels wide; in the crop at the lower right all is near the crop's every edge.
+    middle = [(left + 2.5 - 15) / 15, (top + 2.5 - 15) / 15]
+    config = settings(crop_n_layers=1, crop_overlap_ratio=0)
+    model = Discs(radii_px=(2.7 * SIDE_PX / 15,) * 3)
+    found = propose(model, blank(30, 30), config, [np.array([[0.5, 0.5]]), np.array([middle])])
+    of_crop = found[(found.crop_boxes_xyxy == torch.tensor([15, 15, 30, 30])).all(dim=1)]
+    assert of_crop.boxes_xyxy.tolist() == [[left, top, left + 4, top + 4]] * 3 * stays
+
+
 def test_a_mask_at_the_edge_of_the_image_stays():
     found = propose(Discs(), blank(60, 90), KEEP_ALL, one_point(0.0, 0.0))
     assert len(found) == 3

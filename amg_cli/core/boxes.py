@@ -56,7 +56,8 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, iou_thresh: float) -> Tensor:
     """Greedy non-maximum suppression: indices of the boxes that stay, best score first.
 
     Of equal scores the earlier box goes first. A box goes when its IoU with one that stays is
-    *greater* than `iou_thresh`; 0/0 is not. (N, 4), (N,) -> (K,) int64, on the CPU.
+    *greater* than `iou_thresh`; 0/0 is not. It is rounded to float32 before, as the reference's is,
+    which decides where it equals a threshold such as 0.6. (N, 4), (N,) -> (K,) int64, on the CPU.
     Source: torchvision's `nms`, as the reference generator uses it, steps 8 to 10.
     """
     order = torch.sort(scores.cpu(), descending=True, stable=True).indices
@@ -65,7 +66,7 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, iou_thresh: float) -> Tensor:
     for i in range(len(order)):
         if alive[i]:
             overlap = box_iou(boxes[i : i + 1], boxes[i + 1 :])[0]
-            alive[i + 1 :] &= ~(overlap > iou_thresh)
+            alive[i + 1 :] &= ~(overlap.float().double() > iou_thresh)
     return order[alive]
 
 

@@ -23,7 +23,9 @@ class Range:
 
     def holds(self, value: float) -> bool:
         """Whether `value` is finite and inside."""
-        if not math.isfinite(value) or (self.low is not None and value < self.low):
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        if self.low is not None and value < self.low:
             return False
         if self.high is None:
             return True

@@ -130,11 +130,11 @@ class Mask:
 
     def _segmentation(self, output_mode: str) -> Any:
         if output_mode == "coco_rle":
-            return self.rle
+            return {"size": list(self.rle["size"]), "counts": self.rle["counts"]}
         if output_mode == "binary_mask":
             return self.array()
         if output_mode == "uncompressed_rle":
-            return {"size": self.rle["size"], "counts": rle_codec.counts(self.rle)}
+            return {"size": list(self.rle["size"]), "counts": rle_codec.counts(self.rle)}
         modes = "binary_mask, uncompressed_rle or coco_rle"
         raise ValueError(f"output_mode: {modes} are known, not {output_mode!r}")
 
