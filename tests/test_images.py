@@ -388,10 +388,12 @@ def test_32_bit_integers_are_refused(write):
 
 
 def test_more_pixels_than_opencv_reads_is_an_error(write):
-    data = png_of((40_000, 40_000), zlib.compress(bytes(999)))
-    assert error_of(write(data)) == (
-        "larger than OpenCV reads (2^30 pixels, 2^20 a side); "
-        "see OPENCV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT"
+    path = write(png_of((40_000, 40_000), zlib.compress(bytes(999))))
+    with pytest.raises(ImageError) as caught:
+        read_image(path, max_pixels=2**40)
+    assert (caught.value.cause, caught.value.remedy) == (
+        "larger than OpenCV reads (2^30 pixels, 2^20 a side)",
+        "see OPENCV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT",
     )
 
 
@@ -424,10 +426,10 @@ def test_a_folder_is_no_image(tmp_path):
 def test_a_file_closed_to_us_is_an_error(write, monkeypatch):
     path = write(LOSSLESS["png"])
 
-    def read_bytes(self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(name: str, flags: int) -> int:
+        raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(os, "open", refuse)
     assert error_of(path) == "cannot read it: permission denied; check the path"
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 _JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 # C4, C8 and CC are between the frames' numbers, but are tables and an extension.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PNG_MOVING = (b"acTL", b"fcTL", b"fdAT")
 _BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 _HEIF_BRANDS = (("AVIF", rb"avi[fs]"), ("HEIC", rb"he[iv][a-z]|mif[12]|msf1"))
 
@@ -95,6 +96,28 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
         if length < 2 or code < 0xC0:
             raise DamagedError
         position += length
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk's name, start and end, up to the image's end. Errors: struct.error before it."""
+    end = 8
+    name = b""
+    while name != b"IEND":
+        start = end
+        length, name = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        yield name, start, end
+
+
+def still_png(data: bytes) -> bytes:
+    """A whole PNG without what makes it move: its still image, as a rule its first frame.
+
+    OpenCV (4.12 to 5.0 at least, its issue 27744) crashes where the frames are damaged.
+    """
+    if not any(name in data for name in _PNG_MOVING):
+        return data
+    kept = [data[start:end] for name, start, end in png_chunks(data) if name not in _PNG_MOVING]
+    return data[:8] + b"".join(kept)
 
 
 def tiff_page(data: bytes) -> dict[int, NDArray[np.unsignedinteger]]:

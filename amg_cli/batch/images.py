@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.batch.headers import image_format
+from amg_cli.batch.headers import image_format, still_png
 from amg_cli.batch.integrity import MAX_PIXELS, Fault, find_excess, find_fault
 from amg_cli.core.errors import ImageError, InputError
 
@@ -74,17 +74,18 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     data = _read_bytes(path, max_pixels)
     if fault := find_fault(data, max_pixels):
         raise ImageError(path, *fault)
+    kind = image_format(data)
     _quiet_opencv()
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        still = still_png(data) if kind == "PNG" else data
+        bgr = cv2.imdecode(np.frombuffer(still, np.uint8), cv2.IMREAD_COLOR)
         if bgr is not None:
             return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     except MemoryError as error:
         raise ImageError(path, *_NO_MEMORY) from error
     except cv2.error as error:
         raise ImageError(path, *_explain(error)) from error
-    cause = f"damaged {image_format(data)}, or of a kind OpenCV does not know"
-    raise ImageError(path, cause, "re-export it")
+    raise ImageError(path, f"damaged {kind}, or of a kind OpenCV does not know", "re-export it")
 
 
 def _images_of(given: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:

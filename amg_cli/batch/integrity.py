@@ -23,8 +23,8 @@ from amg_cli.batch.headers import DamagedError, image_format
 AGAIN = "re-export or download it again"
 _TRUST = "raise --max-megapixels if you trust it"
 # The largest WebP has hardly less (16383 x 16383), and a photograph from a camera half as many.
-# OpenCV takes up to 16 bytes a pixel, so 4 GiB for such an image, and a file of zeros that
-# declares it is a few hundred kB long.
+# OpenCV takes up to 12 bytes a pixel, so 3 GiB for such an image; and a file that declares one
+# may have 100 bytes.
 MAX_PIXELS = 2**28
 # Each costs a pass over the whole picture, and takes ten bytes. libtiff refuses more too.
 _MAX_JPEG_SCANS = 100
@@ -51,8 +51,8 @@ def find_fault(data: bytes, max_pixels: int = MAX_PIXELS) -> Fault | None:
         return Fault(none, "convert it to one of these")
     try:
         return _excess_of_pixels(kind, data, max_pixels) or _CHECKS[kind](data)
-    except struct.error:
-        # A header, or a table it points to, ends after the file does.
+    except (struct.error, OverflowError):
+        # A header, or a table it points to, ends after the file does; 2^64 bytes after, at most.
         return Fault(f"truncated {kind}")
     except DamagedError:
         return Fault(f"damaged {kind}")
@@ -97,17 +97,13 @@ def _jpeg(data: bytes) -> Fault | None:
 
 
 def _png(data: bytes) -> Fault | None:
-    view, position = memoryview(data), 8
-    while True:
-        length, name = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
+    view = memoryview(data)
+    for name, start, end in headers.png_chunks(data):
         (crc,) = struct.unpack_from(">I", data, end - 4)
-        if name == b"IEND":
-            return None
         # A lower-case chunk is metadata, which decoders ignore when it is damaged.
-        if name[:1].isupper() and zlib.crc32(view[position + 4 : end - 4]) != crc:
+        if name[:1].isupper() and zlib.crc32(view[start + 4 : end - 4]) != crc:
             return Fault("damaged PNG")
-        position = end
+    return None
 
 
 def _webp(data: bytes) -> Fault | None:

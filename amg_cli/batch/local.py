@@ -43,13 +43,21 @@ class Work:
 
 
 def settle(jobs: Sequence[Job], on_exists: OnExists) -> tuple[list[Job], list[Outcome]]:
-    """What is left to do, and what is settled because the output is there already."""
-    there = [on_exists != "overwrite" and job.target.exists() for job in jobs]
-    to_do = [job for job, exists in zip(jobs, there, strict=True) if not exists]
-    settled = [job for job, exists in zip(jobs, there, strict=True) if exists]
-    if on_exists == "skip":
-        return to_do, [Outcome(job) for job in settled]
-    return to_do, [Outcome(job, error=exists_error(job.target)) for job in settled]
+    """What is left to do, and what is settled: its output is there already, or never can be."""
+    to_do: list[Job] = []
+    settled: list[Outcome] = []
+    for job in jobs:
+        try:
+            exists = job.target.exists()
+        except OSError as error:  # such as a name too long for the file system
+            settled.append(Outcome(job, error=_as_image_error(job, error)))
+            continue
+        if not exists or on_exists == "overwrite":
+            to_do.append(job)
+        else:
+            error_or_none = None if on_exists == "skip" else exists_error(job.target)
+            settled.append(Outcome(job, error=error_or_none))
+    return to_do, settled
 
 
 def run(jobs: Sequence[Job], work: Work) -> Iterator[Outcome]:

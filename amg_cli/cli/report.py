@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -41,7 +42,8 @@ class Report:
             else:
                 self._done += 1
                 self._nb_masks += outcome.nb_masks
-                click.echo(outcome.job.target)
+                # As bytes: a name need not be text in any encoding, and pipelines want it as it is.
+                click.echo(os.fsencode(outcome.job.target))
         self._bar.update()
 
     def __enter__(self) -> Report:
