@@ -87,3 +87,14 @@ def noise() -> np.ndarray:
     """A picture of smooth noise, (60, 90, 3) uint8."""
     coarse = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     return cv2.resize(coarse, (90, 60), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes bytes to a file and gives its path."""
+
+    def _write(data):
+        (tmp_path / "a").write_bytes(data)
+        return tmp_path / "a"
+
+    return _write

@@ -21,6 +21,16 @@ from amg_cli.batch.images import IMAGE_SUFFIXES, Source, discover, read_image
 from amg_cli.batch.integrity import find_fault
 from amg_cli.core.errors import ImageError, InputError
 from tests.conftest import shared
+from tests.image_bytes import (
+    by_opencv,
+    encoded,
+    interleaved_strips,
+    oriented,
+    planes_and_strips,
+    png_chunk,
+    png_of,
+    tiff_of,
+)
 
 AGAIN = "re-export or download it again"
 RNG = np.random.default_rng(7)
@@ -30,109 +40,33 @@ ROWS, COLUMNS = np.mgrid[0:160:10, 0:240:10].astype(np.uint8)
 SMOOTH = np.dstack([COLUMNS, ROWS, np.full_like(ROWS, 9)])
 
 
-# --- bytes of images ---------------------------------------------------------------------------
-
-
-def encoded(kind: str, image: Image.Image | np.ndarray = NOISE, **options: object) -> bytes:
-    """`image` as Pillow writes it."""
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def by_opencv(suffix: str, image: np.ndarray, *parameters: int) -> bytes:
-    return cv2.imencode(suffix, image, parameters)[1].tobytes()
-
-
-def oriented(value: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = value
-    return exif
-
-
-def png_chunk(name: bytes, data: bytes, crc: int | None = None) -> bytes:
-    crc = zlib.crc32(name + data) if crc is None else crc
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
-
-
-def png_of(size_wh: tuple[int, int], pixels: bytes) -> bytes:
-    """An 8-bit RGB PNG whose compressed data is `pixels`."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", *size_wh, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
-
-
-def tiff_of(strips: list[bytes], size_wh: tuple[int, int], rows: int, **options: int) -> bytes:
-    """A deflated RGB TIFF with its directory first, so that cutting the file cuts pixels.
-
-    rows: of a strip; options: `planar` (1 or 2), `big` (1: BigTIFF)
-    """
-    planar, big = options.get("planar", 1), options.get("big", 0)
-    word, size = ("Q", 20) if big else ("I", 12)
-    start, slot = (16, 8) if big else (8, 4)
-    entries = 10
-    after = start + (8 if big else 2) + entries * size + slot
-    count = len(strips)
-    values = {256: [size_wh[0]], 257: [size_wh[1]], 258: [8, 8, 8], 259: [8], 262: [2], 277: [3]}
-    values |= {278: [rows], 284: [planar], 279: [len(strip) for strip in strips], 273: [0] * count}
-    first = after + 4 * (3 + 2 * count)
-    values[273] = [first + sum(map(len, strips[:i])) for i in range(count)]
-    table, tail = b"", b""
-    for tag, numbers in sorted(values.items()):
-        packed = struct.pack(f"<{len(numbers)}I", *numbers)
-        if len(packed) > slot:
-            where = struct.pack("<" + word, after + len(tail))
-            tail += packed
-            packed = where
-        table += struct.pack("<HH" + word, tag, 4, len(numbers)) + packed.ljust(slot, b"\0")
-    head = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, entries) if big else b""
-    head = head or struct.pack("<2sHIH", b"II", 42, 8, entries)
-    body = head + table + bytes(slot) + tail
-    return body.ljust(first, b"\0") + b"".join(strips)
-
-
-def planes_and_strips(image: np.ndarray, rows: int) -> list[bytes]:
-    height = image.shape[0]
-    return [
-        zlib.compress(image[top : top + rows, :, channel].tobytes())
-        for channel in range(3)
-        for top in range(0, height, rows)
-    ]
-
-
-def interleaved_strips(image: np.ndarray, rows: int) -> list[bytes]:
-    tops = range(0, image.shape[0], rows)
-    return [zlib.compress(image[top : top + rows].tobytes()) for top in tops]
-
-
 GREY = NOISE[..., 0]
 RGBA = np.dstack([NOISE, np.arange(16 * 24, dtype=np.uint8).reshape(16, 24)])
 LOSSLESS = {
-    "png": encoded("PNG"),
+    "png": encoded("PNG", NOISE),
     "png in many chunks": encoded("PNG", np.tile(NOISE, (9, 9, 1))),
-    "webp": encoded("WEBP", lossless=True),
-    "bmp": encoded("BMP"),
+    "webp": encoded("WEBP", NOISE, lossless=True),
+    "bmp": encoded("BMP", NOISE),
     "bmp with a mask of bits": encoded("BMP", RGBA),
-    "tiff": encoded("TIFF"),
-    "tiff lzw": encoded("TIFF", compression="tiff_lzw"),
-    "tiff deflate": encoded("TIFF", compression="tiff_adobe_deflate"),
-    "tiff packbits": encoded("TIFF", compression="packbits"),
+    "tiff": encoded("TIFF", NOISE),
+    "tiff lzw": encoded("TIFF", NOISE, compression="tiff_lzw"),
+    "tiff deflate": encoded("TIFF", NOISE, compression="tiff_adobe_deflate"),
+    "tiff packbits": encoded("TIFF", NOISE, compression="packbits"),
     "tiff of opencv": by_opencv(".tif", NOISE[..., ::-1]),
     "tiff, directory first": tiff_of(interleaved_strips(NOISE, 4), (24, 16), 4),
     "tiff, planes apart": tiff_of(planes_and_strips(NOISE, 4), (24, 16), 4, planar=2),
     "tiff, big": tiff_of(interleaved_strips(NOISE, 4), (24, 16), 4, big=1),
 }
 WHOLE = LOSSLESS | {
-    "jpeg": encoded("JPEG"),
-    "jpeg progressive": encoded("JPEG", progressive=True),
+    "jpeg": encoded("JPEG", NOISE),
+    "jpeg progressive": encoded("JPEG", NOISE, progressive=True),
     "jpeg with restarts": by_opencv(".jpg", NOISE, cv2.IMWRITE_JPEG_RST_INTERVAL, 1),
     "jpeg of grey": encoded("JPEG", GREY),
     "jpeg cmyk": encoded("JPEG", Image.fromarray(NOISE).convert("CMYK")),
-    "jpeg with exif": encoded("JPEG", exif=oriented(6)),
-    "webp lossy": encoded("WEBP"),
+    "jpeg with exif": encoded("JPEG", NOISE, exif=oriented(6)),
+    "webp lossy": encoded("WEBP", NOISE),
     "webp with alpha": encoded("WEBP", RGBA),
-    "tiff of jpeg": encoded("TIFF", compression="jpeg"),
+    "tiff of jpeg": encoded("TIFF", NOISE, compression="jpeg"),
     "tiff of a palette": encoded(
         "TIFF", Image.fromarray(NOISE).quantize(9), compression="tiff_lzw"
     ),
@@ -234,7 +168,7 @@ def test_a_16_bit_tiff_is_rounded_as_libtiff_does(write):
 
 @pytest.mark.parametrize("kind", ["TIFF", "PNG"])
 def test_the_first_of_several_pages_or_frames_is_read(kind, write):
-    data = encoded(kind, save_all=True, append_images=[Image.fromarray(NOISE[::-1].copy())])
+    data = encoded(kind, NOISE, save_all=True, append_images=[Image.fromarray(NOISE[::-1].copy())])
     np.testing.assert_array_equal(read_image(write(data)), NOISE)
 
 
@@ -369,7 +303,13 @@ def test_an_empty_file_is_an_error(write):
 
 @pytest.mark.parametrize(
     "data",
-    [b"x", b"BMW, the history of" * 9, b"<!doctype html>", encoded("GIF"), encoded("PPM")],
+    [
+        b"x",
+        b"BMW, the history of" * 9,
+        b"<!doctype html>",
+        encoded("GIF", NOISE),
+        encoded("PPM", NOISE),
+    ],
     ids=["one byte", "text", "html", "gif", "ppm"],
 )
 def test_other_formats_are_refused_even_if_opencv_knows_them(data, write):

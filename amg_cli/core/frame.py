@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from amg_cli.core.resample import resize_bilinear
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -43,14 +45,8 @@ class Frame:
         return cls(image_hw, (height, width), input_size_hw)
 
     def resize(self, image_rgb: NDArray[np.uint8]) -> Tensor:
-        """Scale to `resized_hw`, bilinear with antialias. (H, W, 3) uint8 -> (3, h, w) uint8.
-
-        Differs from the reference's Pillow by at most one level: in about 0.1 % of values, and in
-        more where the height shrinks to half or less, as Pillow 13 then begins with the other axis.
-        """
-        # A copy, as torch warns of arrays that cannot be written to.
-        pixels = torch.from_numpy(np.array(image_rgb, order="C")).permute(2, 0, 1)[None]
-        return F.interpolate(pixels, self.resized_hw, mode="bilinear", antialias=True)[0]
+        """Scale to `resized_hw` as the reference does. (H, W, 3) uint8 -> (3, h, w) uint8."""
+        return torch.from_numpy(resize_bilinear(image_rgb, self.resized_hw)).permute(2, 0, 1)
 
     def model_input(
         self,
