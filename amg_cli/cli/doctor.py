@@ -51,17 +51,26 @@ def _version(library: str) -> str:
 def _devices() -> Iterator[tuple[str, str]]:
     import torch
 
-    capability = torch.backends.cpu.get_cpu_capability()
-    yield "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {capability}"
+    kind = torch.backends.cpu.get_cpu_capability()
+    bf16 = "fast bf16" if _multiplies_bf16() else "slow bf16"
+    yield "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {kind}, fp32, {bf16}"
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for i in range(count):
         properties = torch.cuda.get_device_properties(i)
         memory = f"{properties.total_memory / 2**30:.0f} GiB"
-        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
-        yield f"cuda:{i}", f"{properties.name}, {memory}, {bf16}"
+        bf16 = "fp16, bf16" if torch.cuda.is_bf16_supported() else "fp16, no bf16"
+        yield f"cuda:{i}", f"{properties.name}, {memory}, fp32, {bf16}"
     if not count:
         yield "cuda", "none"
     yield "mps", "available" if torch.backends.mps.is_available() else "none"
+
+
+def _multiplies_bf16() -> bool:
+    """Whether the processor has instructions for it: avx512_bf16, amx_bf16, Arm's bf16."""
+    import torch
+
+    names = getattr(torch.cpu, "get_capabilities", dict)()  # newer torch only
+    return any(there for name, there in names.items() if "bf16" in name)
 
 
 def _weights() -> Iterator[tuple[str, str]]:
