@@ -69,7 +69,8 @@ def _multiplies_bf16() -> bool:
     """Whether the processor has instructions for it: avx512_bf16, amx_bf16, Arm's bf16."""
     import torch
 
-    names = getattr(torch.cpu, "get_capabilities", dict)()  # newer torch only
+    # Newer torch only.
+    names: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(there for name, there in names.items() if "bf16" in name)
 
 
