@@ -15,16 +15,7 @@ if TYPE_CHECKING:
     from amg_cli.models.sam import Sam
 
 # fmt: off
-_OPTIONS = (
-    click.option(
-        "--input", "inputs", type=click.Path(path_type=Path), multiple=True,
-        metavar="PATH", help="An image, or a folder of images. Can be given several times.  "
-        "[required]",
-    ),
-    click.option(
-        "--output", type=click.Path(path_type=Path), metavar="DIR",
-        help="The folder to write to; made if it is not there.  [required]",
-    ),
+MODEL_OPTIONS = (
     click.option(
         "--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
         help="The model's weights: an official checkpoint. Its architecture is read from it.",
@@ -35,14 +26,6 @@ _OPTIONS = (
         "--checkpoint, else what that must hold; see amg models.",
     ),
     click.option("--offline", is_flag=True, help="Never download weights."),
-    click.option(
-        "--convert-to-rle", is_flag=True, help="Write one JSON file of COCO RLE masks an image."
-    ),
-    click.option("--recursive", is_flag=True, help="Search sub-folders; the output mirrors them."),
-    click.option(
-        "--on-exists", type=click.Choice(["error", "skip", "overwrite"]), default="error",
-        show_default=True, help="What to do with an image whose output is there already.",
-    ),
     click.option(
         "--max-megapixels", type=click.FloatRange(min=0, min_open=True), metavar="N",
         help="Refuse images of more, by their header. [default: 268]",
@@ -60,6 +43,26 @@ _OPTIONS = (
         "--threads", type=click.IntRange(min=1), help="CPU threads. [default: torch's choice]"
     ),
     click.option("--quiet", is_flag=True, help="Nothing on stderr but errors."),
+)
+_OPTIONS = (
+    click.option(
+        "--input", "inputs", type=click.Path(path_type=Path), multiple=True,
+        metavar="PATH", help="An image, or a folder of images. Can be given several times.  "
+        "[required]",
+    ),
+    click.option(
+        "--output", type=click.Path(path_type=Path), metavar="DIR",
+        help="The folder to write to; made if it is not there.  [required]",
+    ),
+    click.option(
+        "--convert-to-rle", is_flag=True, help="Write one JSON file of COCO RLE masks an image."
+    ),
+    click.option("--recursive", is_flag=True, help="Search sub-folders; the output mirrors them."),
+    click.option(
+        "--on-exists", type=click.Choice(["error", "skip", "overwrite"]), default="error",
+        show_default=True, help="What to do with an image whose output is there already.",
+    ),
+    *MODEL_OPTIONS,
 )
 # fmt: on
 
@@ -90,11 +93,11 @@ def run_generate(values: dict[str, Any]) -> int:
             report.add(outcome)
         if to_do:
             work = Work(
-                _load_model(values),
+                load_given_model(values),
                 config,
                 output_format,
                 overwrite=values["on_exists"] == "overwrite",
-                max_pixels=_max_pixels(values),
+                max_pixels=max_pixels(values),
             )
             for outcome in run(to_do, work):
                 report.add(outcome)
@@ -110,14 +113,16 @@ def _check_given(values: dict[str, Any]) -> None:
         raise click.UsageError("give a model: --model-type NAME, or --checkpoint FILE")
 
 
-def _max_pixels(values: dict[str, Any]) -> int:
+def max_pixels(values: dict[str, Any]) -> int:
+    """The limit that --max-megapixels sets, in pixels."""
     from amg_cli.batch.integrity import MAX_PIXELS
 
     megapixels = values["max_megapixels"]
     return MAX_PIXELS if megapixels is None else int(megapixels * 1e6)
 
 
-def _load_model(values: dict[str, Any]) -> Sam:
+def load_given_model(values: dict[str, Any]) -> Sam:
+    """The model that `MODEL_OPTIONS` name, on their device and with their threads."""
     from amg_cli.models.devices import set_threads
     from amg_cli.models.weights import load_model
 

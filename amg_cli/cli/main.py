@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from amg_cli import __version__
 from amg_cli.cli.doctor import doctor
+from amg_cli.cli.evaluate import evaluate
 from amg_cli.cli.generate import generate_options, run_generate
 from amg_cli.cli.models import models
 from amg_cli.core.errors import AmgError
@@ -64,4 +65,5 @@ def main(ctx: click.Context, /, **values: Any) -> None:
 
 
 main.add_command(doctor)
+main.add_command(evaluate)
 main.add_command(models)

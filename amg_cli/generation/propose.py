@@ -19,6 +19,7 @@ from amg_cli.core.frame import Frame
 from amg_cli.core.masks import Candidates
 from amg_cli.generation.grid import Crop, checked_grids, crops
 from amg_cli.generation.grid import point_grids as regular_grids
+from amg_cli.generation.predict import encode_image
 from amg_cli.generation.select import high_pred_iou, is_stable
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Embedding, Sam
@@ -80,13 +81,11 @@ def _propose_in_crop(
 ) -> Iterator[Candidates]:
     """The candidates of one crop, in parts bounded by points_per_batch and by memory."""
     height, width = crop.size_hw
-    multiple = 0 if model.config.fixed_input_size else model.config.stride
-    frame = Frame.fit(crop.size_hw, model.config.input_size, multiple)
-    pixels = frame.model_input(crop.cut(image_rgb), model.config.mean, model.config.std)
-    embedding = model.encode(pixels.to(model.device))
+    encoded = encode_image(model, crop.cut(image_rgb))
+    frame = encoded.frame
     points_xy = unit_grid * np.array([width, height])
     at_a_time = _masks_at_a_time(frame, image_rgb)
-    for drawn in _draw(model, embedding, frame.to_input_xy(points_xy), config):
+    for drawn in _draw(model, encoded.embedding, frame.to_input_xy(points_xy), config):
         for start in range(0, len(drawn.prompt), at_a_time):
             part = slice(start, start + at_a_time)
             logits = frame.to_image_logits(drawn.low_res[part])

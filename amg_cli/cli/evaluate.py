@@ -1,0 +1,225 @@
+"""`amg eval`: masks against truth, or against another run."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from tqdm import tqdm
+
+from amg_cli.cli.figures import print_figures, write_json
+from amg_cli.cli.generate import MODEL_OPTIONS, load_given_model, max_pixels
+from amg_cli.cli.options import generation_config, generation_options
+from amg_cli.core.errors import ImageError, InputError
+
+if TYPE_CHECKING:
+    from amg_cli.core.masks import Mask
+    from amg_cli.evaluate.scorers import Case, CocoScorer, Scorer
+    from amg_cli.models.sam import Sam
+
+EXIT_BELOW_MINIMUM = 4
+T = TypeVar("T")
+
+EPILOG = """\b
+PATH of --truth is a COCO file of instances, or a folder of BSDS500's segmentations (ID.npz);
+of --masks, what amg wrote in any of its formats, or a COCO results file. Without --masks
+they are generated first: amg eval --truth PATH --model-type NAME [options].
+
+\b
+Exit codes: 0 done; 1 something cannot be read; 2 usage; 3 some images failed;
+4 --min-match was not reached.
+"""
+
+# fmt: off
+_OPTIONS = (
+    click.option(
+        "--truth", type=click.Path(path_type=Path), metavar="PATH", help="The true segments.",
+    ),
+    click.option(
+        "--masks", type=click.Path(path_type=Path), metavar="PATH", help="The masks to score.",
+    ),
+    click.option(
+        "--against", type=click.Path(path_type=Path), metavar="DIR",
+        help="Another run's output: compare --masks with it, without truth.",
+    ),
+    click.option(
+        "--min-match", type=click.FloatRange(0, 1), metavar="SHARE",
+        help="With --against: exit with 4 unless this share of masks matches at --match-iou.",
+    ),
+    click.option(
+        "--match-iou", type=click.Choice(["0.98", "0.95", "0.9", "0.75"]), default="0.9",
+        show_default=True, help="The mask IoU that --min-match asks for.",
+    ),
+    click.option(
+        "--images", type=click.Path(path_type=Path), metavar="DIR",
+        help="Where the truth's images are. [default: images, beside the truth]",
+    ),
+    click.option(
+        "--output", type=click.Path(path_type=Path), metavar="DIR",
+        help="Keep generated masks here; those that are there are not made again.",
+    ),
+    click.option(
+        "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images."
+    ),
+    click.option(
+        "--one-prompt", is_flag=True,
+        help="Also prompt the model once for each true segment, by a point and by a box.",
+    ),
+    click.option(
+        "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE",
+        help="Write the figures here too, with those of each image.",
+    ),
+    click.option(
+        "--report", type=click.Path(path_type=Path), metavar="DIR",
+        help="Write a page here, with plots and with the best and the worst images.",
+    ),
+    *MODEL_OPTIONS,
+)
+# fmt: on
+
+
+def _eval_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = generation_options(command)
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(name="eval", epilog=EPILOG)
+@_eval_options
+@click.pass_context
+def evaluate(ctx: click.Context, /, **values: Any) -> None:
+    """Score masks against truth, or against another run."""
+    truth, masks, against = values["truth"], values["masks"], values["against"]
+    if (truth is None) == (against is None):
+        raise click.UsageError("give --truth, or --against")
+    if against is not None and masks is None:
+        raise click.UsageError("--against needs --masks")
+    has_model = values["checkpoint"] is not None or values["model_type"] is not None
+    if not has_model and (masks is None or values["one_prompt"]):
+        raise click.UsageError("give --masks or a model: --model-type NAME, or --checkpoint FILE")
+    ctx.exit(_score(values) if against is None else _compare(values))
+
+
+def _compare(values: dict[str, Any]) -> int:
+    from amg_cli.evaluate.compare import Comparison, compare
+    from amg_cli.formats.found import find_masks
+
+    ours, theirs = find_masks(values["masks"]), find_masks(values["against"])
+    total, per_image = Comparison(), {}
+    for name in _progress(sorted(ours.keys() | theirs.keys()), values):
+        masks, others = (run[name].read() if name in run else [] for run in (ours, theirs))
+        found = compare(masks, others)
+        total += found
+        per_image[name] = found.scores()
+    print_figures({"run against run": total.scores()}, len(per_image))
+    write_json(values["json_file"], {"run against run": total.scores()}, per_image)
+    needed, share = values["min_match"], total.share(float(values["match_iou"]))
+    if needed is None or share >= needed:
+        return 0
+    line = f"{share:.4f} of masks match at IoU {values['match_iou']}, not {needed}"
+    click.echo(f"amg: {line}", err=True)
+    return EXIT_BELOW_MINIMUM
+
+
+def _score(values: dict[str, Any]) -> int:
+    from amg_cli.evaluate.scorers import CocoScorer, open_truth
+
+    scorer: Scorer = open_truth(values["truth"], values["limit"])
+    needs_model = values["masks"] is None or values["one_prompt"]
+    model = load_given_model(values) if needs_model else None
+    exit_code, per_image = 0, {}
+    with tempfile.TemporaryDirectory(prefix="amg-eval-") as scratch:
+        masks_at = values["masks"] or values["output"] or Path(scratch)
+        if values["masks"] is None and model is not None:
+            exit_code = _generate(values, model, scorer.cases, masks_at)
+        read = _reader(masks_at, Path(scratch))
+        for case in _progress(scorer.cases, values):
+            per_image[case.file_name] = scorer.add(case, read(case))
+        if values["one_prompt"] and model is not None and isinstance(scorer, CocoScorer):
+            _prompt(values, model, scorer)
+        if values["report"]:
+            from amg_cli.evaluate.page import write_page
+
+            write_page(values["report"], scorer, per_image, read, lambda case: _image(values, case))
+    print_figures(scorer.scores(), len(per_image))
+    write_json(values["json_file"], scorer.scores(), per_image)
+    return exit_code
+
+
+def _prompt(values: dict[str, Any], model: Sam, scorer: CocoScorer) -> None:
+    """Prompt the model once for each true segment, and count in what it answers."""
+    from amg_cli.evaluate.one_prompt import prompt_segments
+
+    for case in _progress(scorer.cases, values):
+        scorer.quality.add_prompted(prompt_segments(model, _image(values, case), case))
+
+
+def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder: Path) -> int:
+    """Masks of each case into `folder`, but for those that are there. -> the exit code."""
+    from amg_cli.batch.local import Work, run, settle
+    from amg_cli.batch.plan import Job
+    from amg_cli.formats import reference_rle
+
+    folder.mkdir(parents=True, exist_ok=True)
+    output_format = reference_rle.FORMAT
+    jobs = [
+        Job(_image_path(values, case), folder / f"{Path(case.file_name).stem}.json", renamed=False)
+        for case in cases
+    ]
+    to_do, _ = settle(jobs, "skip")
+    work = Work(model, generation_config(values), output_format, max_pixels=max_pixels(values))
+    exit_code = 0
+    for outcome in _progress(run(to_do, work), values, total=len(to_do)):
+        if outcome.error is not None:
+            click.echo(f"amg: {outcome.error}", err=True)
+            exit_code = ImageError.exit_code
+    return exit_code
+
+
+def _reader(masks_at: Path, scratch: Path) -> Callable[[Any], list[Mask]]:
+    """What gives the masks of a case; an image without any has none, and is told of once."""
+    from amg_cli.evaluate.coco_results import read_image_results, split_by_image
+    from amg_cli.formats.found import find_masks, masks_of
+
+    if masks_at.is_file():
+        split_by_image(masks_at, scratch)
+        return lambda case: read_image_results(scratch / f"{case.image_id}.jsonl", case.size_hw)
+    found = find_masks(masks_at)
+
+    def read(case: Case) -> list[Mask]:
+        there = masks_of(found, case.file_name)
+        if there is None:
+            click.echo(f"amg: {case.file_name}: no masks of it; it counts as none found", err=True)
+            return []
+        return there.read()
+
+    return read
+
+
+def _image(values: dict[str, Any], case: Case) -> Any:
+    from amg_cli.batch.images import read_image
+
+    return read_image(_image_path(values, case), max_pixels(values))
+
+
+def _image_path(values: dict[str, Any], case: Case) -> Path:
+    """The file of a case's image, whose suffix the truth may not know."""
+    from amg_cli.batch.images import IMAGE_SUFFIXES
+
+    folder = values["images"] or values["truth"].parent / "images"
+    path = folder / case.file_name
+    tried = [path, *(path.with_name(path.name + suffix) for suffix in sorted(IMAGE_SUFFIXES))]
+    there = next((file for file in tried if file.is_file()), None)
+    if there is None:
+        raise InputError(path, "no such image", "check --images")
+    return there
+
+
+def _progress(things: Iterable[T], values: dict[str, Any], total: int | None = None) -> Iterable[T]:
+    hidden = values["quiet"] or not sys.stderr.isatty()
+    return tqdm(things, total=total, unit="image", disable=hidden, file=sys.stderr)

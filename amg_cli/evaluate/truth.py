@@ -1,0 +1,105 @@
+"""True segments of images, from a COCO file: RLE or polygons, crowds, things and stuff."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from amg_cli.core.errors import InputError
+from amg_cli.core.rle import Rle
+
+FIELDS = "images with id, file_name, height, width; annotations with image_id, segmentation"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One true segment.
+
+    area_px:  as the file states it, by which a segment is small, medium or large
+    is_crowd: a region of many objects, where masks are neither right nor wrong
+    is_thing: an object that can be counted, not stuff such as sky; None where the file is silent
+    """
+
+    rle: Rle
+    area_px: float
+    is_crowd: bool = False
+    is_thing: bool | None = None
+
+
+@dataclass(frozen=True)
+class TrueImage:
+    """An image and its true segments. image_id: what a COCO results file calls it by."""
+
+    image_id: int
+    file_name: str
+    size_hw: tuple[int, int]
+    segments: tuple[Segment, ...]
+
+    def of_kind(self, is_thing: bool) -> TrueImage:
+        """The same image with its things alone, or its stuff."""
+        kept = tuple(segment for segment in self.segments if segment.is_thing == is_thing)
+        return TrueImage(self.image_id, self.file_name, self.size_hw, kept)
+
+
+def read_coco(path: Path) -> list[TrueImage]:
+    """The images of a COCO file of instances, in its order.
+
+    Raises InputError for a file that is not there, or is of another kind.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        things = {
+            category["id"]: bool(category["isthing"])
+            for category in data.get("categories", ())
+            if "isthing" in category
+        }
+        sizes = {image["id"]: (image["height"], image["width"]) for image in data["images"]}
+        segments: dict[int, list[Segment]] = {image_id: [] for image_id in sizes}
+        for annotation in data["annotations"]:
+            image_id = annotation["image_id"]
+            segments[image_id].append(_segment(annotation, sizes[image_id], things))
+        return [
+            TrueImage(i["id"], i["file_name"], sizes[i["id"]], tuple(segments[i["id"]]))
+            for i in data["images"]
+        ]
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error), "check --truth") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        cause = f"not COCO instances ({type(error).__name__}: {error})"
+        raise InputError(path, cause, f"it must hold {FIELDS}") from error
+
+
+def to_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
+    """A COCO `segmentation` of any kind: polygons, uncompressed RLE, or RLE.
+
+    Raises ValueError where it is of another size.
+    """
+    height, width = size_hw
+    rle = segmentation
+    if isinstance(segmentation, list):
+        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        rle = coco_mask.frPyObjects(segmentation, height, width)
+    if list(rle["size"]) != [height, width]:
+        raise ValueError(f"a segment of size {rle['size']} in an image of {[height, width]}")
+    counts = rle["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return {"size": [height, width], "counts": text}
+
+
+def _segment(
+    annotation: Mapping[str, Any], size_hw: tuple[int, int], things: Mapping[int, bool]
+) -> Segment:
+    rle = to_rle(annotation["segmentation"], size_hw)
+    is_thing = annotation.get("isthing", things.get(annotation.get("category_id", -1)))
+    return Segment(
+        rle=rle,
+        area_px=float(annotation.get("area", coco_mask.area(rle))),
+        is_crowd=bool(annotation.get("iscrowd", 0)),
+        is_thing=None if is_thing is None else bool(is_thing),
+    )

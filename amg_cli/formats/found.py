@@ -1,0 +1,58 @@
+"""Masks that a run has written: which images they are of, and in which format."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from amg_cli.core.errors import InputError
+from amg_cli.core.masks import Mask
+from amg_cli.formats import reference_png, reference_rle
+from amg_cli.formats.format import Format
+
+
+@dataclass(frozen=True)
+class Found:
+    """The masks of one image on the disk."""
+
+    path: Path
+    format: Format
+
+    def read(self) -> list[Mask]:
+        """The masks, best first. Raises InputError where they are damaged or of another kind."""
+        try:
+            return self.format.read(self.path)
+        except (OSError, ValueError) as error:
+            raise InputError(self.path, f"no masks of amg: {error}", "run amg again") from error
+
+
+def find_masks(folder: Path) -> dict[str, Found]:
+    """All masks under `folder`, by the image's name: the path inside it, without the suffix.
+
+    Raises InputError where there is no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "give what amg --output wrote")
+    found: dict[str, Found] = {}
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        path = Path(place)
+        if "metadata.csv" in files:
+            found[path.relative_to(folder).as_posix()] = Found(path, reference_png.FORMAT)
+            continue
+        suffix = reference_rle.FORMAT.suffix
+        for name in sorted(files):
+            if name.endswith(suffix):
+                key = (path / name.removesuffix(suffix)).relative_to(folder).as_posix()
+                found[key] = Found(path / name, reference_rle.FORMAT)
+    if not found:
+        raise InputError(folder, "no masks of amg in it", "give what amg --output wrote")
+    return found
+
+
+def masks_of(found: dict[str, Found], file_name: str) -> Found | None:
+    """Those of the image `file_name`, which a run names without its suffix, or in a clash with."""
+    name = PurePath(file_name)
+    keys = [name.with_suffix("").as_posix(), name.as_posix(), name.stem, name.name]
+    return next((found[key] for key in keys if key in found), None)
