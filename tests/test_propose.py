@@ -76,6 +76,9 @@ class Discs:
         self.seen.append(pixels)
         return self
 
+    def prepare(self, embedding):
+        return embedding
+
     def decode(self, embedding, prompts):
         assert embedding is self
         assert prompts.points_xy.dtype == torch.float32
@@ -144,12 +147,6 @@ def test_the_same_input_gives_the_same_bits(tiny_model, module_noise, by_ones):
     assert_identical(propose(tiny_model, module_noise, config), by_ones)
 
 
-@pytest.mark.parametrize("limit", [1, 4 * 60 * 90 * 2])
-def test_the_memory_limit_changes_no_bit(tiny_model, module_noise, by_ones, limit, monkeypatch):
-    monkeypatch.setattr(module, "MAX_LOGITS_BYTES", limit)
-    assert_identical(propose(tiny_model, module_noise, settings(points_per_side=5)), by_ones)
-
-
 def test_a_point_gives_the_same_bits_whatever_its_neighbours(tiny_model, noise):
     grid = np.array([[0.2, 0.3], [0.5, 0.5], [0.8, 0.1], [0.6, 0.9], [0.4, 0.7]])
     together = propose(tiny_model, noise, KEEP_ALL, [grid])
@@ -175,51 +172,23 @@ def test_the_image_is_not_changed(tiny_model, noise):
 # Memory
 
 
-@pytest.fixture
-def held(monkeypatch):
-    """How many masks each call brought to full resolution."""
-    counts, whole = [], Frame.to_image_logits
-
-    def counted(frame, low_res):
-        counts.append(len(low_res))
-        return whole(frame, low_res)
-
-    monkeypatch.setattr(Frame, "to_image_logits", counted)
-    return counts
-
-
-@pytest.mark.parametrize(
-    ("image_hw", "mask_bytes"),
-    [((60, 90), 4 * 96 * 96), ((200, 150), 4 * 200 * 150)],
-    ids=["the input is larger", "the image is larger"],
-)
-def test_full_resolution_logits_are_held_in_parts_within_the_limit(
-    image_hw, mask_bytes, held, monkeypatch
-):
-    grids = [np.array([[0.3, 0.5], [0.6, 0.5]])]
-    for limit in (1, 4 * mask_bytes - 1, 4 * mask_bytes, 6 * mask_bytes):
-        monkeypatch.setattr(module, "MAX_LOGITS_BYTES", limit)
-        assert len(propose(Discs(), blank(*image_hw), KEEP_ALL, grids)) == 6
-    assert held == [1] * 6 + [3, 3] + [4, 2] + [6]
-
-
-def test_masks_of_small_crops_are_held_within_the_limit_at_the_images_size(held, monkeypatch):
-    # Logits of the image take 640 kB, of the four crops 160 kB, of the sixteen 40 kB; but a mask
-    # of the image takes 160 kB whatever its crop.
-    monkeypatch.setattr(module, "MAX_LOGITS_BYTES", 4 * 400 * 400)
-    grids = [np.array([[0.3, 0.5], [0.6, 0.5]])] * 3
-    propose(Discs(), blank(400, 400), settings(crop_n_layers=2, crop_overlap_ratio=0), grids)
-    assert held == [1] * 6 + [4, 2] * 4 + [4, 2] * 16
-
-
 @pytest.mark.parametrize(
     ("points_per_batch", "masks"),
     [(1, [12, 12, 3]), (4, [12, 12, 3]), (5, [24, 3]), (8, [24, 3]), (9, [27]), (64, [27])],
 )
-def test_points_per_batch_rounded_up_to_fours_bounds_the_masks_held(points_per_batch, masks, held):
+def test_points_per_batch_rounded_up_to_fours_bounds_the_masks_drawn(
+    points_per_batch, masks, monkeypatch
+):
+    drawn, measure = [], module._measure
+
+    def counted(part, *rest):
+        drawn.append(len(part.low_res))
+        return measure(part, *rest)
+
+    monkeypatch.setattr(module, "_measure", counted)
     config = settings(points_per_side=3, points_per_batch=points_per_batch)
     propose(Discs(), blank(60, 90), config)
-    assert held == masks
+    assert drawn == masks
 
 
 @pytest.mark.parametrize("points_per_side", [1, 2, 3])
@@ -441,39 +410,6 @@ def test_the_models_own_threshold_cuts_masks_and_centres_the_stability_score():
     found = propose(model, blank(96, 96), KEEP_ALL, one_point(0.5, 0.5))
     assert [mask.area_px for mask in found.masks()] == pytest.approx([np.pi * 15**2] * 3, rel=0.03)
     np.testing.assert_allclose(found.stability_score, [(14 / 16) ** 2] * 3, atol=0.03)
-
-
-LOGITS = torch.tensor(
-    [
-        [[3.0, 0.5, -0.5, -3.0]],  # 1 above 1, 3 above -1
-        [[3.0, 3.0, 3.0, 3.0]],
-        [[-3.0, -3.0, -3.0, -3.0]],  # empty at both
-        [[-0.5, -0.5, 0.5, 1.0]],  # empty at the high one, which 1.0 is not above
-        [[1.5, -1.0, -1.0, -1.0]],  # -1.0 is not above the low one
-    ]
-)
-
-
-def test_stability_is_the_area_above_the_high_threshold_over_that_above_the_low_one():
-    found = module.stability_score(LOGITS, 0.0, 1.0)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, torch.tensor([1 / 3, 1, 0, 0, 1]))
-
-
-def test_stability_is_around_the_models_threshold():
-    assert torch.equal(
-        module.stability_score(LOGITS, 1.5, 1.0), torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0])
-    )
-
-
-def test_stability_of_no_masks_is_nothing():
-    assert module.stability_score(torch.zeros(0, 3, 4), 0.0, 1.0).shape == (0,)
-
-
-def test_stability_counts_more_pixels_than_16_bits_hold():
-    logits = torch.full((1, 2, 40_000), 3.0)
-    logits[:, 1] = 0.0
-    assert module.stability_score(logits, 0.0, 1.0).tolist() == [0.5]
 
 
 # Images

@@ -143,3 +143,20 @@ def test_merging_leaves_its_parts_alone():
     before = [dict(rle) for rle in rles]
     rle_codec.merge(rles)
     assert rles == before
+
+
+@given(st.data())
+def test_a_window_is_encoded_as_the_whole_mask_is(data):
+    height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    top, left = data.draw(st.integers(0, height)), data.draw(st.integers(0, width))
+    bottom, right = data.draw(st.integers(top, height)), data.draw(st.integers(left, width))
+    shape = (bottom - top, right - left)
+    window = data.draw(st.one_of(hnp.arrays(bool, shape), st.just(np.ones(shape, dtype=bool))))
+    mask = np.zeros((height, width), dtype=bool)
+    mask[top:bottom, left:right] = window
+    assert rle_codec.encode_window(window, (top, left), (height, width)) == rle_codec.encode(mask)
+
+
+def test_a_large_window_is_encoded_as_the_whole_mask_is():
+    mask = np.random.default_rng(4).random((300, 500)) < 0.5
+    assert rle_codec.encode_window(mask, (0, 0), mask.shape) == rle_codec.encode(mask)

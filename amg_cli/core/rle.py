@@ -35,6 +35,26 @@ def encode_all(masks: NDArray[np.bool_]) -> list[Rle]:
     ]
 
 
+def encode_window(
+    window: NDArray[np.bool_], top_left: tuple[int, int], size_hw: tuple[int, int]
+) -> Rle:
+    """A mask of (H, W) that is empty outside `window`, (h, w) bool, whose place is `top_left`."""
+    (top, left), (height, width) = top_left, size_hw
+    columns = window.T
+    if window.shape[0] < height:  # then at least one empty pixel parts two columns
+        columns = np.pad(columns, ((0, 0), (0, 1)))
+    flat = np.concatenate([[False], columns.ravel(), [False]])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    column, row = np.divmod(changes, columns.shape[1] or 1)
+    places = (left + column) * height + top + row
+    runs = np.diff(places, prepend=0, append=height * width)
+    if runs[-1] == 0:  # the mask ends with the image
+        runs = runs[:-1]
+    counts = {"size": [height, width], "counts": runs.tolist()}
+    compressed = coco_mask.frPyObjects(counts, height, width)
+    return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
+
+
 def decode(rle: Rle) -> NDArray[np.bool_]:
     """Rle -> (H, W) bool, C order."""
     return np.ascontiguousarray(coco_mask.decode(rle)).astype(bool)

@@ -44,7 +44,7 @@ def encode_image(model: Sam, image_rgb: NDArray[np.uint8]) -> Encoded:
     height, width = image_rgb.shape[:2]
     frame = Frame.fit((height, width), config.input_size, multiple)
     pixels = frame.model_input(image_rgb, config.mean, config.std)
-    return Encoded(frame, model.encode(pixels.to(model.device)))
+    return Encoded(frame, model.prepare(model.encode(pixels.to(model.device))))
 
 
 def predict_points(

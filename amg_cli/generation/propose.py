@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.boxes import mask_boxes, touches_crop_edge
+from amg_cli.core.boxes import touches_crop_edge
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.frame import Frame
 from amg_cli.core.masks import Candidates
+from amg_cli.core.upsample import draw_mask
 from amg_cli.generation.grid import Crop, checked_grids, crops
 from amg_cli.generation.grid import point_grids as regular_grids
 from amg_cli.generation.predict import encode_image
@@ -28,13 +27,10 @@ from amg_cli.models.sam import Embedding, Sam
 # depends neither on points_per_batch nor on its neighbours' number. On a CPU 4 stay in the cache.
 GROUP_ON_CPU, GROUP_ON_GPU = 4, 64
 
-# Full-resolution logits held at a time.
-MAX_LOGITS_BYTES = 128 * 2**20
-
 
 @dataclass(frozen=True)
 class Drawn:
-    """Masks that pass the score, at low resolution. All on the model's device.
+    """Masks that pass the score, at low resolution, on the CPU.
 
     low_res (K, h, w) logits; pred_iou (K,); prompt (K,): the index of each mask's point
     """
@@ -84,22 +80,9 @@ def _propose_in_crop(
     encoded = encode_image(model, crop.cut(image_rgb))
     frame = encoded.frame
     points_xy = unit_grid * np.array([width, height])
-    at_a_time = _masks_at_a_time(frame, image_rgb)
+    threshold, image_hw = model.config.mask_threshold, (image_rgb.shape[0], image_rgb.shape[1])
     for drawn in _draw(model, encoded.embedding, frame.to_input_xy(points_xy), config):
-        for start in range(0, len(drawn.prompt), at_a_time):
-            part = slice(start, start + at_a_time)
-            logits = frame.to_image_logits(drawn.low_res[part])
-            points = torch.from_numpy(points_xy)[drawn.prompt[part].cpu()]
-            scores = drawn.pred_iou[part]
-            image_hw = (image_rgb.shape[0], image_rgb.shape[1])
-            threshold = model.config.mask_threshold
-            yield _measure(logits, scores, points, threshold, crop, image_hw, config)
-
-
-def _masks_at_a_time(frame: Frame, image_rgb: NDArray[np.uint8]) -> int:
-    """How many masks fit, as float32 logits of the input or the crop, and as bools of the image."""
-    areas_px = math.prod(frame.input_hw), math.prod(frame.image_hw)
-    return max(1, MAX_LOGITS_BYTES // max(4 * max(areas_px), image_rgb[..., 0].size))
+        yield _measure(drawn, frame, points_xy, threshold, crop, image_hw, config)
 
 
 def _draw(
@@ -124,48 +107,43 @@ def _draw(
             low_res.append(decoded.logits(keep))
             pred_iou.append(decoded.scores[keep])
             prompt.append(i * size + keep.nonzero()[:, 0])
-        yield Drawn(torch.cat(low_res), torch.cat(pred_iou), torch.cat(prompt))
+        yield Drawn(torch.cat(low_res).cpu(), torch.cat(pred_iou).cpu(), torch.cat(prompt).cpu())
 
 
 def _measure(
-    logits: Tensor,
-    pred_iou: Tensor,
-    points_xy: Tensor,
+    drawn: Drawn,
+    frame: Frame,
+    points_xy: NDArray[np.float64],
     mask_threshold: float,
     crop: Crop,
     image_hw: tuple[int, int],
     config: GenerationConfig,
 ) -> Candidates:
-    """Binarise a crop's logits (K, h, w); drop what is unstable, empty or cut by the crop's edge.
+    """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge.
 
-    pred_iou (K,); points_xy (K, 2) in pixels of the crop.
+    points_xy (N, 2), all prompts, in pixels of the crop. One mask is held at a time.
     """
-    stability = stability_score(logits, mask_threshold, config.stability_score_offset)
-    masks = logits > mask_threshold
-    x0, y0, x1, y1 = crop.box_xyxy
+    x0, y0, _, _ = crop.box_xyxy
+    rles, boxes, stability, kept = [], [], [], []
+    for i, logits in enumerate(drawn.low_res):
+        window = draw_mask(frame, logits, mask_threshold, config.stability_score_offset)
+        score = torch.tensor(window.stability_score)
+        if window.pixels.any() and is_stable(score, config):
+            place = (y0 + window.top, x0 + window.left)
+            rles.append(rle_codec.encode_window(window.pixels, place, image_hw))
+            boxes.append(window.box_xyxy)
+            stability.append(score)
+            kept.append(i)
     offset = torch.tensor([x0, y0, x0, y0])
     crop_box = torch.tensor(crop.box_xyxy)
-    image_box = torch.tensor([0, 0, image_hw[1], image_hw[0]])
-    boxes = mask_boxes(masks).cpu() + offset
-    keep = is_stable(stability, config) & masks.flatten(1).any(dim=1)
-    keep = keep.cpu() & ~touches_crop_edge(boxes, crop_box, image_box)
-    kept = masks[keep.to(masks.device)]
-    whole = F.pad(kept, (x0, image_hw[1] - x1, y0, image_hw[0] - y1))
-    return Candidates(
-        rles=tuple(rle_codec.encode_all(whole.cpu().numpy())),
-        boxes_xyxy=boxes[keep],
-        pred_iou=pred_iou.cpu()[keep],
-        stability_score=stability.cpu()[keep],
-        points_xy=points_xy[keep] + offset[:2],
-        crop_boxes_xyxy=crop_box.expand(int(keep.sum()), 4),
+    points = torch.from_numpy(points_xy[drawn.prompt[kept].numpy()])
+    candidates = Candidates(
+        rles=tuple(rles),
+        boxes_xyxy=torch.tensor(boxes, dtype=torch.int64).view(-1, 4) + offset,
+        pred_iou=drawn.pred_iou[kept],
+        stability_score=torch.tensor(stability),
+        points_xy=points + offset[:2],
+        crop_boxes_xyxy=crop_box.expand(len(rles), 4),
     )
-
-
-def stability_score(logits: Tensor, threshold: float, offset: float) -> Tensor:
-    """IoU of each mask thresholded high and low, in [0, 1]. (K, h, w) -> (K,) float32.
-
-    A mask empty at the low threshold scores 0. Source: the reference generator, step 5.
-    """
-    high = (logits > threshold + offset).flatten(1).sum(dim=1)
-    low = (logits > threshold - offset).flatten(1).sum(dim=1)
-    return high / low.clamp(min=1)
+    image_box = torch.tensor([0, 0, image_hw[1], image_hw[0]])
+    return candidates[~touches_crop_edge(candidates.boxes_xyxy, crop_box, image_box)]

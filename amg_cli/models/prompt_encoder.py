@@ -94,16 +94,19 @@ class PromptEncoder(nn.Module):
             corners = prompts.boxes_xyxy.reshape(-1, 2, 2)
             _, _, first, second = self._kinds()
             tokens.append(self._positions(corners, input_hw) + torch.cat([first, second]))
-        if prompts.masks is None:
-            per_cell = self.no_mask_embed.weight[..., None, None]
-        else:
-            per_cell = self.mask_downscaling(prompts.masks)
+        masks = prompts.masks
+        per_cell = self.no_mask if masks is None else self.mask_downscaling(masks)
         return torch.cat(tokens, dim=1), per_cell
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self.no_mask_embed.weight.device
+
+    @property
+    def no_mask(self) -> Tensor:
+        """What every cell gets where there is no mask. (1, C, 1, 1)"""
+        return self.no_mask_embed.weight[..., None, None]
 
     def cell_positions(self, cells_hw: tuple[int, int]) -> Tensor:
         """The encoding of each embedding cell's centre. -> (1, C, h, w)."""

@@ -1,0 +1,127 @@
+"""The fast decoder against the plain one, which defines it: scores, logits, and whole runs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from amg_cli import GenerationConfig, generate
+from amg_cli.models.mask_decoder import TwoWayConfig
+from amg_cli.models.prompt_encoder import Prompts
+from amg_cli.models.sam import Sam
+from tests.conftest import TINY, photo, shared, with_seeded_weights
+from tests.goldens import seeded
+
+CLOSE = 1e-4  # of the largest logit
+
+
+def prompts(kind, side_px, count=5):
+    """Random prompts of a kind, on an input of so many pixels a side."""
+    draw = torch.Generator().manual_seed(7)
+
+    def places(*shape):
+        return torch.rand(*shape, 2, generator=draw) * side_px
+
+    if kind == "box":
+        return Prompts(boxes_xyxy=places(count, 2).sort(dim=1).values.flatten(1))
+    per_prompt = {"point": 1, "three points": 3, "many points": 20}[kind]
+    labels = torch.ones(count, per_prompt, dtype=torch.int64)
+    labels[:, 1:] = torch.randint(-1, 2, labels[:, 1:].shape, generator=draw)
+    return Prompts(places(count, per_prompt), labels)
+
+
+def embedding_of(model, side_px):
+    image = torch.from_numpy(seeded.rng("fast").standard_normal((1, 3, side_px, side_px)))
+    with torch.inference_mode():
+        return model.encode(image.float())
+
+
+def assert_equal_answers(model, embedding, asked, multimask=True):
+    with torch.inference_mode():
+        plain = model.decode(embedding, asked, multimask)
+        fast = model.decode(model.prepare(embedding), asked, multimask)
+        torch.testing.assert_close(fast.scores, plain.scores, rtol=0, atol=1e-5)
+        wanted = plain.logits()
+        bound = CLOSE * float(wanted.abs().max())
+        torch.testing.assert_close(fast.logits(), wanted, rtol=0, atol=bound)
+        keep = torch.rand(plain.scores.shape, generator=torch.Generator().manual_seed(1)) < 0.4
+        torch.testing.assert_close(fast.logits(keep), plain.logits(keep), rtol=0, atol=bound)
+        none = torch.zeros_like(keep)
+        assert fast.logits(none).shape == plain.logits(none).shape == (0, *wanted.shape[1:])
+    return fast
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+@pytest.mark.parametrize("kind", ["point", "three points", "box"])
+def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
+    side_px = TINY.input_size[0]
+    embedding = embedding_of(tiny_model, side_px)
+    fast = assert_equal_answers(tiny_model, embedding, prompts(kind, side_px), multimask)
+    assert fast.fast == tiny_model.mask_decoder.pays(torch.zeros(1, 2, TINY.embed_dim))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"nb_blocks": 1},
+        {"nb_blocks": 3},
+        {"nb_heads": 2},
+        {"nb_heads": 1, "attention_downsample_rate": 1},
+        {"nb_multimask_outputs": 1},
+    ],
+)
+def test_decoders_of_other_numbers_answer_the_same(changes):
+    wide = {"nb_heads": 2, "mlp_channels": 24, "iou_head_hidden_dim": 16}
+    decoder = TwoWayConfig(**(wide | changes))
+    model = with_seeded_weights(Sam(dataclasses.replace(TINY, embed_dim=64, decoder=decoder)))
+    side_px = TINY.input_size[0]
+    fast = assert_equal_answers(model, embedding_of(model, side_px), prompts("point", side_px))
+    assert fast.fast
+
+
+@pytest.mark.parametrize("kind", ["point", "three points", "box", "many points"])
+def test_random_weights_of_full_size_answer_the_same(random_vit_t, kind):
+    embedding = embedding_of(random_vit_t, 1024)
+    fast = assert_equal_answers(random_vit_t, embedding, prompts(kind, 1024, count=3))
+    assert fast.fast == (kind != "many points")  # of which projecting all costs more
+
+
+def test_masks_as_prompts_are_decoded_plainly(random_vit_t):
+    side_px = 64
+    model = with_seeded_weights(Sam(dataclasses.replace(TINY, embed_dim=64)))
+    embedding = embedding_of(model, side_px)
+    cells = embedding.features.shape[2]
+    asked = Prompts(masks=torch.randn(2, 1, 4 * cells, 4 * cells))
+    assert not assert_equal_answers(model, embedding, asked).fast
+
+
+def test_what_is_prepared_is_not_written_over(random_vit_t):
+    with torch.inference_mode():
+        prepared = random_vit_t.prepare(embedding_of(random_vit_t, 1024))
+        asked = prompts("point", 1024, count=2)
+        first = random_vit_t.decode(prepared, asked).logits()
+        assert torch.equal(random_vit_t.decode(prepared, asked).logits(), first)
+
+
+@pytest.mark.weights
+def test_real_weights_answer_the_same_on_a_photograph(real_model):
+    from amg_cli.generation.predict import encode_image
+
+    embedding = encode_image(real_model, photo(shared("data/samples/dog.jpg"))).embedding
+    plain = dataclasses.replace(embedding, shared=None)
+    for kind in ("point", "three points", "box"):
+        assert assert_equal_answers(real_model, plain, prompts(kind, 683)).fast
+
+
+@pytest.mark.weights
+def test_whole_runs_are_the_same(real_model, monkeypatch):
+    image = photo(shared("data/samples/dog.jpg"))
+    config = GenerationConfig(points_per_side=8)
+    fast = generate(image, real_model, config)
+    monkeypatch.setattr(Sam, "prepare", lambda _, embedding: embedding)
+    plain = generate(image, real_model, config)
+    assert [mask.box_xyxy for mask in fast] == [mask.box_xyxy for mask in plain]
+    for a, b in zip(fast, plain, strict=True):
+        assert np.count_nonzero(a.array() != b.array()) <= 2
+        assert a.pred_iou == pytest.approx(b.pred_iou, abs=1e-5)
