@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -13,8 +14,8 @@ from tqdm import tqdm
 
 from amg_cli.cli.figures import print_figures, write_json
 from amg_cli.cli.generate import MODEL_OPTIONS, load_given_model, max_pixels
-from amg_cli.cli.options import generation_config, generation_options
-from amg_cli.core.errors import ImageError, InputError
+from amg_cli.cli.options import generation_config, generation_options, option_name
+from amg_cli.core.errors import ImageError, InputError, OutputError
 
 if TYPE_CHECKING:
     from amg_cli.core.masks import Mask
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from amg_cli.models.sam import Sam
 
 EXIT_BELOW_MINIMUM = 4
+NEEDED = {
+    "min_match": "against",
+    **dict.fromkeys(("images", "output", "limit", "one_prompt", "report"), "truth"),
+}
 T = TypeVar("T")
 
 EPILOG = """\b
@@ -100,8 +105,12 @@ def evaluate(ctx: click.Context, /, **values: Any) -> None:
     if against is not None and masks is None:
         raise click.UsageError("--against needs --masks")
     has_model = values["checkpoint"] is not None or values["model_type"] is not None
-    if not has_model and (masks is None or values["one_prompt"]):
+    if against is None and not has_model and (masks is None or values["one_prompt"]):
         raise click.UsageError("give --masks or a model: --model-type NAME, or --checkpoint FILE")
+    for option, needed in NEEDED.items():
+        if values[option] and values[needed] is None:
+            raise click.UsageError(f"{option_name(option)} needs --{needed}")
+    generation_config(values)  # a setting out of range is told of before the model is loaded
     ctx.exit(_score(values) if against is None else _compare(values))
 
 
@@ -130,6 +139,8 @@ def _score(values: dict[str, Any]) -> int:
     from amg_cli.evaluate.scorers import CocoScorer, open_truth
 
     scorer: Scorer = open_truth(values["truth"], values["limit"])
+    if values["one_prompt"] and not isinstance(scorer, CocoScorer):
+        raise click.UsageError("--one-prompt needs true segments: --truth with a COCO file")
     needs_model = values["masks"] is None or values["one_prompt"]
     model = load_given_model(values) if needs_model else None
     exit_code, per_image = 0, {}
@@ -137,17 +148,17 @@ def _score(values: dict[str, Any]) -> int:
         masks_at = values["masks"] or values["output"] or Path(scratch)
         if values["masks"] is None and model is not None:
             exit_code = _generate(values, model, scorer.cases, masks_at)
-        read = _reader(masks_at, Path(scratch))
+        read = _reader(masks_at, scorer, Path(scratch))
         for case in _progress(scorer.cases, values):
             per_image[case.file_name] = scorer.add(case, read(case))
         if values["one_prompt"] and model is not None and isinstance(scorer, CocoScorer):
             _prompt(values, model, scorer)
+        print_figures(scorer.scores(), len(per_image))
+        write_json(values["json_file"], scorer.scores(), per_image)
         if values["report"]:
             from amg_cli.evaluate.page import write_page
 
             write_page(values["report"], scorer, per_image, read, lambda case: _image(values, case))
-    print_figures(scorer.scores(), len(per_image))
-    write_json(values["json_file"], scorer.scores(), per_image)
     return exit_code
 
 
@@ -162,43 +173,49 @@ def _prompt(values: dict[str, Any], model: Sam, scorer: CocoScorer) -> None:
 def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder: Path) -> int:
     """Masks of each case into `folder`, but for those that are there. -> the exit code."""
     from amg_cli.batch.local import Work, run, settle
+    from amg_cli.batch.naming import output_names
     from amg_cli.batch.plan import Job
     from amg_cli.formats import reference_rle
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(folder, error.strerror or str(error), "check --output") from error
     output_format = reference_rle.FORMAT
+    names = output_names([_inside(case.file_name) for case in cases])
     jobs = [
-        Job(_image_path(values, case), folder / f"{Path(case.file_name).stem}.json", renamed=False)
-        for case in cases
+        Job(_image_path(values, case), folder / f"{name}{output_format.suffix}", renamed=False)
+        for case, name in zip(cases, names, strict=True)
     ]
-    to_do, _ = settle(jobs, "skip")
+    to_do, settled = settle(jobs, "skip")
     work = Work(model, generation_config(values), output_format, max_pixels=max_pixels(values))
     exit_code = 0
-    for outcome in _progress(run(to_do, work), values, total=len(to_do)):
+    done = _progress(run(to_do, work), values, total=len(to_do))
+    for outcome in itertools.chain(settled, done):
         if outcome.error is not None:
             click.echo(f"amg: {outcome.error}", err=True)
             exit_code = ImageError.exit_code
+    if exit_code and not any(folder.rglob(f"*{output_format.suffix}")):
+        cause = "none of its images has masks"
+        raise ImageError(values["truth"], cause, "mend them and run again")
     return exit_code
 
 
-def _reader(masks_at: Path, scratch: Path) -> Callable[[Any], list[Mask]]:
-    """What gives the masks of a case; an image without any has none, and is told of once."""
-    from amg_cli.evaluate.coco_results import read_image_results, split_by_image
-    from amg_cli.formats.found import find_masks, masks_of
+def _inside(file_name: str) -> PurePath:
+    """A name in the truth as a path that stays inside a folder."""
+    path = PurePath(file_name)
+    return PurePath(*(part for part in path.parts if part not in (path.anchor, "..")))
 
-    if masks_at.is_file():
-        split_by_image(masks_at, scratch)
-        return lambda case: read_image_results(scratch / f"{case.image_id}.jsonl", case.size_hw)
-    found = find_masks(masks_at)
 
-    def read(case: Case) -> list[Mask]:
-        there = masks_of(found, case.file_name)
-        if there is None:
+def _reader(masks_at: Path, scorer: Scorer, scratch: Path) -> Callable[[Case], list[Mask]]:
+    """What gives the masks of a case. Tells of those without any, which count as none found."""
+    from amg_cli.evaluate.sources import open_masks
+
+    sources = open_masks(masks_at, scorer, scratch)
+    for case in scorer.cases:
+        if case.file_name not in sources:
             click.echo(f"amg: {case.file_name}: no masks of it; it counts as none found", err=True)
-            return []
-        return there.read()
-
-    return read
+    return lambda case: sources[case.file_name]() if case.file_name in sources else []
 
 
 def _image(values: dict[str, Any], case: Case) -> Any:

@@ -123,9 +123,10 @@ def max_pixels(values: dict[str, Any]) -> int:
 
 def load_given_model(values: dict[str, Any]) -> Sam:
     """The model that `MODEL_OPTIONS` name, on their device and with their threads."""
-    from amg_cli.models.devices import set_threads
+    from amg_cli.models.devices import keep_memory, set_threads
     from amg_cli.models.weights import load_model
 
+    keep_memory()
     if values["threads"]:
         set_threads(values["threads"])
     return load_model(

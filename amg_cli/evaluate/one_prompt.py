@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from amg_cli.core import rle as rle_codec
+from amg_cli.core.errors import InputError
 from amg_cli.evaluate.recall import SIZES
 from amg_cli.evaluate.segments import iou_matrix, mean
 from amg_cli.evaluate.truth import Segment, TrueImage
@@ -51,7 +52,13 @@ class PromptedSegment:
 def prompt_segments(
     model: Sam, image_rgb: NDArray[np.uint8], truth: TrueImage
 ) -> dict[PromptKind, list[PromptedSegment]]:
-    """Prompt the model for each true segment of an image, by point and by box."""
+    """Prompt the model for each true segment of an image, by point and by box.
+
+    Raises InputError for an image that is not of the truth's size.
+    """
+    if image_rgb.shape[:2] != truth.size_hw:
+        cause = f"(h, w) is {image_rgb.shape[:2]}, where the truth is {truth.size_hw}"
+        raise InputError(truth.file_name, cause, "give the image that the truth was drawn on")
     segments = [s for s in truth.segments if s.area_px >= MIN_AREA_PX and not s.is_crowd]
     if not segments:
         return {"point": [], "box": []}

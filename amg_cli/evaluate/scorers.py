@@ -31,7 +31,10 @@ class Scorer(Protocol):
         """Each image's `Case`."""
 
     def add(self, case: Any, masks: Sequence[Mask]) -> dict[str, float]:
-        """Score the masks of an image, once. -> its own figures."""
+        """Score the masks of an image, once. -> its own figures.
+
+        Raises InputError for masks of another size.
+        """
 
     def scores(self) -> Scores:
         """The figures of all images so far."""
@@ -46,6 +49,7 @@ class CocoScorer:
 
     def add(self, case: TrueImage, masks: Sequence[Mask]) -> dict[str, float]:
         """Score the masks of an image, once. -> its own figures."""
+        _check_size(case.file_name, masks, case.size_hw)
         found = self.quality.add(case, masks)
         return {
             "segments": len(found.best_iou),
@@ -81,7 +85,9 @@ class BsdsScorer:
 
     def add(self, case: BsdsImage, masks: Sequence[Mask]) -> dict[str, float]:
         """Score the masks of an image, once. -> its own figures."""
-        found = asdict(self.quality.add(read_bsds(case.path), masks))
+        truths = read_bsds(case.path)
+        _check_size(case.file_name, masks, truths[0].shape)
+        found = asdict(self.quality.add(truths, masks))
         figures = {
             f"{name.replace('_', ' ')} {of}": value
             for name, measure in found.items()
@@ -105,3 +111,10 @@ def open_truth(path: Path, limit: int | None = None) -> CocoScorer | BsdsScorer:
     if not files:
         raise InputError(path, "no .npz in it", "give a COCO file, or a folder of BSDS500's truth")
     return BsdsScorer([BsdsImage(file) for file in files][:limit])
+
+
+def _check_size(file_name: str, masks: Sequence[Mask], size_hw: tuple[int, ...]) -> None:
+    for mask in masks:
+        if tuple(mask.rle["size"]) != size_hw:
+            cause = f"a mask of (h, w) {tuple(mask.rle['size'])}, where the truth is {size_hw}"
+            raise InputError(file_name, cause, "make its masks again, from the truth's own image")

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from amg_cli.core.errors import InputError
 from amg_cli.core.rle import Rle
+from amg_cli.formats.found import check_rle
 
 FIELDS = "images with id, file_name, height, width; annotations with image_id, segmentation"
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)  # what JSON can be
+MAX_COORDINATE_PX = 1e6
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def read_coco(path: Path) -> list[TrueImage]:
         ]
     except OSError as error:
         raise InputError(path, error.strerror or str(error), "check --truth") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*MALFORMED, RecursionError) as error:
         cause = f"not COCO instances ({type(error).__name__}: {error})"
         raise InputError(path, cause, f"it must hold {FIELDS}") from error
 
@@ -77,11 +81,12 @@ def read_coco(path: Path) -> list[TrueImage]:
 def to_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
     """A COCO `segmentation` of any kind: polygons, uncompressed RLE, or RLE.
 
-    Raises ValueError where it is of another size.
+    Raises ValueError where it is of another size, and one of `MALFORMED` where it is no mask.
     """
     height, width = size_hw
     rle = segmentation
     if isinstance(segmentation, list):
+        _check_polygons(segmentation)
         rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation["counts"], list):
         rle = coco_mask.frPyObjects(segmentation, height, width)
@@ -89,7 +94,21 @@ def to_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
         raise ValueError(f"a segment of size {rle['size']} in an image of {[height, width]}")
     counts = rle["counts"]
     text = counts.decode("ascii") if isinstance(counts, bytes) else counts
-    return {"size": [height, width], "counts": text}
+    compressed: Rle = {"size": [height, width], "counts": text}
+    check_rle(compressed)
+    return compressed
+
+
+def _check_polygons(polygons: list[Any]) -> None:
+    """Refuse what pycocotools hangs on, and the four numbers that it takes for a box."""
+    for polygon in polygons:
+        corners = np.asarray(polygon, float)
+        if corners.ndim != 1 or corners.size < 6 or corners.size % 2:
+            raise ValueError(f"a polygon needs x, y of three points or more, not {polygon!r:.40}")
+        if not (np.abs(corners) < MAX_COORDINATE_PX).all():
+            raise ValueError(f"a polygon reaches out to {np.abs(corners).max()} pixels")
+    if not polygons:
+        raise ValueError("a segmentation without polygons")
 
 
 def _segment(
