@@ -41,6 +41,15 @@ class Mlp(nn.Module):
         return last(x)
 
 
+class Tokens(nn.Module):
+    """Learned tokens, `weight` (count, C). An `nn.Embedding` that nothing looks up."""
+
+    def __init__(self, count: int, channels: int) -> None:
+        super().__init__()
+        # On the meta device, which loading builds models on, randn would import for half a second.
+        self.weight = nn.Parameter(torch.randn(count, channels, device="cpu"))
+
+
 class DropPath(nn.Module):
     """In training, drop a residual branch of some images, and scale up the others'."""
 

@@ -6,12 +6,15 @@ Source: Kirillov et al. 2023, "Segment Anything". Parameter names are the offici
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from amg_cli.models.fast_decoder import SharedImage, pays, share, transform, upscale
-from amg_cli.models.layers import LayerNorm2d, Mlp
+from amg_cli.models.factors import Factors
+from amg_cli.models.fast_decoder import SharedImage, pays, share, transform
+from amg_cli.models.fast_upscaling import FastUpscaling
+from amg_cli.models.layers import LayerNorm2d, Mlp, Tokens
 from amg_cli.models.transformer import TwoWayTransformer
 
 
@@ -29,6 +32,58 @@ class TwoWayConfig:
     iou_head_hidden_dim: int = 256
 
 
+class Drawing(Protocol):
+    """The images of N prompts, which their masks are drawn on."""
+
+    def draw(self, kernels: Tensor, keep: Tensor) -> Tensor:
+        """Weigh each image by the kernels, (N, M, C / 8), that keep, (N, M), names."""
+
+
+@dataclass(frozen=True)
+class PlainDrawing:
+    """Drawing, as published. image: (N, L, C)."""
+
+    upscaling: nn.Sequential
+    image: Tensor
+    cells_hw: tuple[int, int]
+
+    def draw(self, kernels: Tensor, keep: Tensor) -> Tensor:
+        """As `Drawing`. -> (K, 4h, 4w)."""
+        rows = keep.any(dim=1)
+        image = self.image[rows].mT.reshape(-1, self.image.shape[2], *self.cells_hw)
+        upscaled: Tensor = self.upscaling(image)
+        drawn = kernels[rows] @ upscaled.flatten(2)
+        return drawn.view(*drawn.shape[:2], *upscaled.shape[2:])[keep[rows]]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all prompts on one image have in common: for the transformer, and for drawing."""
+
+    image: SharedImage
+    upscaling: FastUpscaling
+
+
+@dataclass(frozen=True)
+class FastDrawing:
+    """Drawing by less work. images: N parts for a prompt each, or one part for all N."""
+
+    upscaling: FastUpscaling
+    images: list[Factors]
+
+    def draw(self, kernels: Tensor, keep: Tensor) -> Tensor:
+        """As `Drawing`. -> (K, 4h, 4w)."""
+        size = len(keep) // len(self.images)
+        parts = zip(self.images, torch.split(kernels, size), torch.split(keep, size), strict=True)
+        height, width = self.upscaling.cells_hw
+        drawn = [kernels.new_empty(0, 4 * height, 4 * width)]
+        for image, of_part, kept in parts:
+            wanted = kept.any(dim=0)  # masks that no prompt of the part keeps are not drawn
+            if wanted.any():
+                drawn.append(self.upscaling.draw(image, of_part[:, wanted])[kept[:, wanted]])
+        return torch.cat(drawn)
+
+
 class TwoWayDecoder(nn.Module):
     """Prompt tokens and an image embedding to mask scores, and on demand to mask logits."""
 
@@ -42,8 +97,8 @@ class TwoWayDecoder(nn.Module):
             config.mlp_channels,
             config.attention_downsample_rate,
         )
-        self.iou_token = nn.Embedding(1, embed_dim)
-        self.mask_tokens = nn.Embedding(nb_masks, embed_dim)
+        self.iou_token = Tokens(1, embed_dim)
+        self.mask_tokens = Tokens(nb_masks, embed_dim)
         self.output_upscaling = nn.Sequential(
             nn.ConvTranspose2d(embed_dim, embed_dim // 4, kernel_size=2, stride=2),
             LayerNorm2d(embed_dim // 4),
@@ -75,19 +130,22 @@ class TwoWayDecoder(nn.Module):
         image = (features + per_cell).expand(len(tokens), -1, -1, -1).flatten(2).transpose(1, 2)
         tokens = self._with_own(tokens)
         tokens, image = self.transformer(tokens, image, features_pe.flatten(2).transpose(1, 2))
-        return self._scored(tokens, image, (features.shape[2], features.shape[3]), multimask)
+        cells_hw = (features.shape[2], features.shape[3])
+        return self._scored(tokens, PlainDrawing(self.output_upscaling, image, cells_hw), multimask)
 
-    def share(self, features: Tensor, features_pe: Tensor, per_cell: Tensor) -> SharedImage:
+    def share(self, features: Tensor, features_pe: Tensor, per_cell: Tensor) -> Shared:
         """What all prompts without a mask have in common on one image, for `forward_shared`."""
         image, positions = (features + per_cell)[0].flatten(1).T, features_pe[0].flatten(1).T
-        return share(self.transformer, image.contiguous(), positions.contiguous())
+        shared = share(self.transformer, image.contiguous(), positions.contiguous())
+        cells_hw = (features.shape[2], features.shape[3])
+        return Shared(shared, FastUpscaling.of(self.output_upscaling, shared.base, cells_hw))
 
-    def forward_shared(
-        self, shared: SharedImage, tokens: Tensor, cells_hw: tuple[int, int], multimask: bool
-    ) -> Decoded:
+    def forward_shared(self, shared: Shared, tokens: Tensor, multimask: bool) -> Decoded:
         """What `forward` computes, by less work. For inference, where `pays` says so."""
-        tokens, image = transform(self.transformer, self._with_own(tokens), shared)
-        return self._scored(tokens, image, cells_hw, multimask, fast=True)
+        tokens, images = transform(
+            self.transformer, self._with_own(tokens), shared.image, self._nb_own
+        )
+        return self._scored(tokens, FastDrawing(shared.upscaling, images), multimask)
 
     def pays(self, tokens: Tensor) -> bool:
         """Whether `forward_shared` is less work than `forward` for such prompts."""
@@ -96,29 +154,19 @@ class TwoWayDecoder(nn.Module):
     @property
     def _nb_own(self) -> int:
         """The decoder's own tokens: one for the scores, and one a mask."""
-        return 1 + self.mask_tokens.num_embeddings
+        return 1 + len(self.mask_tokens.weight)
 
     def _with_own(self, tokens: Tensor) -> Tensor:
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         return torch.cat([own.expand(len(tokens), -1, -1), tokens], dim=1)
 
-    def _scored(
-        self,
-        tokens: Tensor,
-        image: Tensor,
-        cells_hw: tuple[int, int],
-        multimask: bool,
-        fast: bool = False,
-    ) -> Decoded:
+    def _scored(self, tokens: Tensor, drawing: Drawing, multimask: bool) -> Decoded:
         chosen = slice(1, self._nb_own - 1) if multimask else slice(0, 1)
         return Decoded(
             scores=self.iou_prediction_head(tokens[:, 0])[:, chosen],
-            decoder=self,
             mask_tokens=tokens[:, 1 : self._nb_own][:, chosen],
-            image=image,
-            cells_hw=cells_hw,
             hypernetworks=list(self.output_hypernetworks_mlps)[chosen],
-            fast=fast,
+            drawing=drawing,
         )
 
 
@@ -127,16 +175,13 @@ class Decoded:
     """The masks of N prompts, M each, scored but not drawn.
 
     scores: (N, M), the model's estimate of each mask's IoU with the object
-    The rest is what drawing needs: mask_tokens (N, M, C), image (N, L, C), M hypernetworks.
+    The rest is what drawing needs: mask_tokens (N, M, C), M hypernetworks, and the images.
     """
 
     scores: Tensor
-    decoder: TwoWayDecoder
     mask_tokens: Tensor
-    image: Tensor
-    cells_hw: tuple[int, int]
     hypernetworks: list[nn.Module]
-    fast: bool = False
+    drawing: Drawing
 
     def logits(self, keep: Tensor | None = None) -> Tensor:
         """Draw the masks that `keep`, (N, M) bool, names; all without it. -> (K, 4h, 4w).
@@ -145,15 +190,7 @@ class Decoded:
         """
         if keep is None:
             keep = torch.ones_like(self.scores, dtype=torch.bool)
-        rows = keep.any(dim=1)
-        tokens, image = self.mask_tokens[rows], self.image[rows]
         kernels = torch.stack(
-            [mlp(tokens[:, i]) for i, mlp in enumerate(self.hypernetworks)], dim=1
+            [mlp(self.mask_tokens[:, i]) for i, mlp in enumerate(self.hypernetworks)], dim=1
         )
-        upscaling = self.decoder.output_upscaling
-        if self.fast:
-            drawn = upscale(upscaling, image, kernels, self.cells_hw)
-        else:
-            upscaled: Tensor = upscaling(image.mT.reshape(*image.shape[::2], *self.cells_hw))
-            drawn = (kernels @ upscaled.flatten(2)).view(*kernels.shape[:2], *upscaled.shape[2:])
-        return drawn[keep[rows]]
+        return self.drawing.draw(kernels, keep)

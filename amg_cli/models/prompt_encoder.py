@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from amg_cli.models.layers import LayerNorm2d
+from amg_cli.models.layers import LayerNorm2d, Tokens
 
 PADDING, BACKGROUND, FOREGROUND = -1, 0, 1  # the labels of points
 
@@ -48,7 +48,8 @@ class FourierFeatures(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, channels // 2))
+        frequencies = torch.randn(2, channels // 2, device="cpu")  # as in `Tokens`
+        self.register_buffer("positional_encoding_gaussian_matrix", frequencies)
 
     def forward(self, unit_xy: Tensor) -> Tensor:
         """(…, 2) in [0, 1] -> (…, C)."""
@@ -64,9 +65,9 @@ class PromptEncoder(nn.Module):
         super().__init__()
         self.pe_layer = FourierFeatures(embed_dim)
         # By label: 0 background, 1 foreground, then a box's first and second corner.
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, embed_dim) for _ in range(4))
-        self.not_a_point_embed = nn.Embedding(1, embed_dim)
-        self.no_mask_embed = nn.Embedding(1, embed_dim)
+        self.point_embeddings = nn.ModuleList(Tokens(1, embed_dim) for _ in range(4))
+        self.not_a_point_embed = Tokens(1, embed_dim)
+        self.no_mask_embed = Tokens(1, embed_dim)
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(1, mask_hidden_dim // 4, kernel_size=2, stride=2),
             LayerNorm2d(mask_hidden_dim // 4),
@@ -82,7 +83,7 @@ class PromptEncoder(nn.Module):
 
         T is 0 for masks alone. `input_hw` is the padded input's size in pixels.
         """
-        tokens = [torch.zeros(len(prompts), 0, self.no_mask_embed.embedding_dim).to(self.device)]
+        tokens = [torch.zeros(len(prompts), 0, self.no_mask_embed.weight.shape[1]).to(self.device)]
         if prompts.points_xy is not None and prompts.labels is not None:
             points, labels = prompts.points_xy, prompts.labels
             if prompts.boxes_xyxy is None:

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amg_cli.models.fast_decoder import SharedImage
-from amg_cli.models.mask_decoder import Decoded, TwoWayConfig, TwoWayDecoder
+from amg_cli.models.mask_decoder import Decoded, Shared, TwoWayConfig, TwoWayDecoder
 from amg_cli.models.prompt_encoder import PromptEncoder, Prompts
 from amg_cli.models.tiny_vit import TinyVit, TinyVitConfig
 from amg_cli.models.vit import Vit, VitConfig
@@ -59,7 +58,7 @@ class Embedding:
     features: Tensor
     positions: Tensor
     input_hw: tuple[int, int]
-    shared: SharedImage | None = None
+    shared: Shared | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -109,8 +108,7 @@ class Sam(nn.Module):
         tokens, per_cell = self.prompt_encoder(prompts, embedding.input_hw)
         shared = embedding.shared
         if shared is not None and prompts.masks is None and self.mask_decoder.pays(tokens):
-            cells_hw = (embedding.features.shape[2], embedding.features.shape[3])
-            return self.mask_decoder.forward_shared(shared, tokens, cells_hw, multimask)
+            return self.mask_decoder.forward_shared(shared, tokens, multimask)
         return self.mask_decoder(
             embedding.features, embedding.positions, tokens, per_cell, multimask
         )

@@ -52,8 +52,10 @@ def load_model(
     if wanted and wanted.name != found:
         remedy = f"give {wanted.name} weights, or leave the model type out"
         raise WeightsError(path, f"holds {found}, but {wanted.name} was asked for", remedy)
-    model = Sam(_at_size(ZOO[found].config, image_size, fixed_input_size))
-    model.load_state_dict(state, strict=True)
+    with torch.device("meta"):  # no numbers are drawn that the checkpoint replaces
+        model = Sam(_at_size(ZOO[found].config, image_size, fixed_input_size))
+    singles = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
+    model.load_state_dict(singles, strict=True, assign=True)
     return model.eval().requires_grad_(False).to(target)
 
 
@@ -92,10 +94,12 @@ def _at_size(config: SamConfig, image_size: int | None, fixed_input_size: bool) 
 def _recognise(path: Path, state: Mapping[str, Tensor]) -> str:
     """The name of the known model whose parameters `state` has, every one at its shape."""
     found = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    misfits = {name: _misfits(found, _shapes(known.config)) for name, known in ZOO.items()}
+    misfits = {}
+    for name, known in ZOO.items():
+        misfits[name] = _misfits(found, _shapes(known.config))
+        if not misfits[name]:
+            return name
     nearest = min(misfits, key=lambda name: len(misfits[name]))
-    if not misfits[nearest]:
-        return nearest
     listed = ", ".join(misfits[nearest][:3])
     more = f" and {len(misfits[nearest]) - 3} more" if len(misfits[nearest]) > 3 else ""
     cause = f"holds no architecture amg knows; nearest is {nearest}, but {listed}{more}"

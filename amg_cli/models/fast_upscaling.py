@@ -1,0 +1,80 @@
+"""From an image in factors to the logits of its masks: the same numbers by less work.
+
+`mask_decoder` defines what is computed. The first transposed convolution has no overlap, so it is a
+projection of the image tokens, most of which all prompts share; the second is one of each quarter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amg_cli.models.factors import Base, Factors
+
+
+@dataclass(frozen=True)
+class FastUpscaling:
+    """The upscaling of one image's masks; each pair is for the upper and the lower half of a cell.
+
+    quarters: two of (L, 2 * C/4), the base upscaled once; matrices, constants: of its projection
+    norm: of a quarter's channels
+    sixteenths, sixteenths_bias: the matrices from a quarter to its upper and its lower half
+    cells_hw: the embedding's h and w, L = h * w
+    """
+
+    quarters: tuple[Tensor, Tensor]
+    matrices: tuple[Tensor, Tensor]
+    constants: tuple[Tensor, Tensor]
+    norm: Any
+    sixteenths: tuple[Tensor, Tensor]
+    sixteenths_bias: Tensor
+    cells_hw: tuple[int, int]
+
+    @staticmethod
+    def of(upscaling: nn.Sequential, base: Base, cells_hw: tuple[int, int]) -> FastUpscaling:
+        """Of the decoder's `output_upscaling`, and the image after the transformer."""
+        layers: Any = upscaling  # a list of modules to the type checker
+        first, norm, _, second, _ = layers
+        upper, lower = _halves(first)
+        bias = first.bias.repeat(2)
+        return FastUpscaling(
+            quarters=(F.linear(base.tokens, upper), F.linear(base.tokens, lower)),
+            matrices=(upper.T, lower.T),
+            constants=(F.linear(base.constant, upper, bias), F.linear(base.constant, lower, bias)),
+            norm=norm,
+            sixteenths=_halves(second),
+            sixteenths_bias=second.bias.repeat(2),
+            cells_hw=cells_hw,
+        )
+
+    def draw(self, image: Factors, kernels: Tensor) -> Tensor:
+        """N prompts' M masks each. kernels (N, M, C / 8) -> logits (N, M, 4h, 4w)."""
+        (height, width), norm = self.cells_hw, self.norm
+        drawn = kernels.new_empty(*kernels.shape[:2], height, 2, 2, 4 * width)
+        for i in range(2):
+            # Rows of pixels stay whole: cells of a row, then left and right, then channels.
+            own = image.spans @ self.matrices[i]
+            shared = self.quarters[i].expand(len(own), -1, -1)
+            quarters = torch.baddbmm(shared, image.mix.mT, own)
+            quarters = torch.addcmul(self.constants[i], quarters, image.scale[..., None])
+            quarters = quarters.view(len(own), -1, *norm.weight.shape)
+            quarters = F.layer_norm(quarters, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+            quarters = F.gelu(quarters)
+            for j in range(2):
+                pixels = F.gelu(F.linear(quarters, self.sixteenths[j], self.sixteenths_bias))
+                logits = kernels @ pixels.view(len(kernels), -1, kernels.shape[2]).mT
+                drawn[:, :, :, i, j] = logits.view(*drawn.shape[:3], -1)
+        return drawn.flatten(2, 4)
+
+
+def _halves(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """A 2 x 2 transposed convolution of stride 2: the matrices to the upper and lower pixels.
+
+    -> two of (2 * C_out, C_in), the left pixel's channels before the right one's.
+    """
+    upper, lower = convolution.weight.permute(2, 3, 1, 0).flatten(1, 2)
+    return upper, lower
