@@ -1,4 +1,4 @@
-"""Masks drawn in tiles and windows against the whole image's logits, interpolated by torch."""
+"""Masks drawn in blocks against the whole image's logits, interpolated by torch."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from amg_cli.core import upsample
 from amg_cli.core.frame import Frame
-from amg_cli.core.upsample import Window, draw_mask
+from amg_cli.core.upsample import DrawnMask, Window, draw_mask
 
 INPUT_HW, CELLS_HW = (64, 64), (16, 16)
 SIDES = st.integers(1, 150)
@@ -32,13 +32,14 @@ def whole(window, image_hw):
 def assert_drawn(frame, low_res, threshold=0.0, offset=1.0):
     """As interpolation has it, but for pixels whose logit is all but a threshold."""
     logits = frame.to_image_logits(low_res[None])[0].numpy()
-    window = draw_mask(frame, low_res, threshold, offset)
     clear = np.abs(logits - threshold) > 1e-4
-    np.testing.assert_array_equal(whole(window, frame.image_hw)[clear], (logits > threshold)[clear])
-    for found, at in ((window.nb_high, threshold + offset), (window.nb_low, threshold - offset)):
+    drawn = draw_mask(frame, low_res, threshold, offset)
+    found = whole(drawn.window(), frame.image_hw)
+    np.testing.assert_array_equal(found[clear], (logits > threshold)[clear])
+    for count, at in ((drawn.nb_high, threshold + offset), (drawn.nb_low, threshold - offset)):
         unclear = np.count_nonzero(np.abs(logits - at) <= 1e-4)
-        assert abs(found - np.count_nonzero(logits > at)) <= unclear
-    return window
+        assert abs(count - np.count_nonzero(logits > at)) <= unclear
+    return drawn
 
 
 @settings(deadline=None)
@@ -56,11 +57,28 @@ def test_in_inputs_padded_to_whole_cells_too(height, width, seed, multiple):
     assert_drawn(frame, smooth_logits(seed, cells_hw))
 
 
-@pytest.mark.parametrize("tile_px", [1, 7, 64, 1000])
-def test_the_size_of_a_tile_does_not_matter(tile_px, monkeypatch):
-    monkeypatch.setattr(upsample, "TILE_PX", tile_px)
-    for image_hw in ((60, 90), (90, 60), (1, 130)):
+@pytest.mark.parametrize("cells_a_block", [0, 1, 3, 1000])
+@pytest.mark.parametrize("at_a_time_px", [1, 2**20])
+def test_the_size_of_a_block_does_not_matter(cells_a_block, at_a_time_px, monkeypatch):
+    monkeypatch.setattr(upsample, "CELLS_A_BLOCK", cells_a_block)
+    monkeypatch.setattr(upsample, "BLOCKS_AT_A_TIME_PX", at_a_time_px)
+    upsample._axes.cache_clear()
+    for image_hw in ((60, 90), (90, 60), (1, 130), (300, 200)):
         assert_drawn(Frame.fit(image_hw, INPUT_HW), smooth_logits(3))
+    upsample._axes.cache_clear()
+
+
+def test_only_the_outline_is_computed():
+    frame = Frame.fit((640, 640), INPUT_HW)
+    low_res = torch.full(CELLS_HW, -9.0)
+    low_res[4:12, 4:12] = 9.0  # of 40 pixels a cell; blocks are of 320
+    upsample._axes.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upsample, "CELLS_A_BLOCK", 1)
+        drawn = assert_drawn(frame, low_res)
+    upsample._axes.cache_clear()
+    assert drawn.inside.any()
+    assert len(drawn.at) < drawn.inside.size / 2
 
 
 @pytest.mark.parametrize(("threshold", "offset"), [(2.0, 1.0), (-3.0, 0.5), (0.0, 0.0), (0.0, 4.0)])
@@ -75,54 +93,58 @@ def test_one_hot_cell_is_drawn_in_a_small_window(image_hw):
     for y, x in ((0, 0), (min(3, last_y), min(4, last_x)), (last_y, last_x)):
         low_res = torch.full(CELLS_HW, -9.0)
         low_res[y, x] = 9.0
-        window = assert_drawn(frame, low_res)
-        assert window.pixels.any()
+        drawn = assert_drawn(frame, low_res)
+        assert drawn.window().pixels.any()
+        block_px = drawn.pixels.shape[1]
         cell_px = max(image_hw) / max(CELLS_HW)
-        assert max(window.pixels.shape) <= 3.6 * cell_px + 2
+        assert max(drawn.window().pixels.shape) <= 3.6 * cell_px + 2 * block_px
 
 
 def test_cells_in_the_padding_draw_nothing_but_at_the_edge():
     frame = Frame.fit((32, 64), INPUT_HW)  # the lower half of the input is padding
     low_res = torch.full(CELLS_HW, -9.0)
     low_res[10:] = 9.0
-    assert draw_mask(frame, low_res, 0.0, 1.0).pixels.size == 0
+    assert draw_mask(frame, low_res, 0.0, 1.0).window().pixels.size == 0
     low_res[8:] = 30.0  # of the first row of padding, half a cell away
-    window = assert_drawn(frame, low_res)
+    window = assert_drawn(frame, low_res).window()
     assert window.pixels.any()
     assert window.top + window.pixels.shape[0] == 32
 
 
 def test_nothing_hot_is_an_empty_window():
-    window = draw_mask(Frame.fit((60, 90), INPUT_HW), torch.full(CELLS_HW, -9.0), 0.0, 1.0)
-    assert window.pixels.shape == (0, 0)
-    assert (window.nb_high, window.nb_low, window.stability_score) == (0, 0, 0.0)
-    assert window.box_xyxy == (0, 0, 0, 0)
+    drawn = draw_mask(Frame.fit((60, 90), INPUT_HW), torch.full(CELLS_HW, -9.0), 0.0, 1.0)
+    assert drawn.window().pixels.shape == (0, 0)
+    assert (drawn.nb_high, drawn.nb_low, drawn.stability_score) == (0, 0, 0.0)
+    assert drawn.window().box_xyxy == (0, 0, 0, 0)
 
 
 def test_everything_hot_is_the_whole_image():
-    window = draw_mask(Frame.fit((60, 90), INPUT_HW), torch.full(CELLS_HW, 9.0), 0.0, 1.0)
-    assert window.pixels.all()
-    assert window.nb_high == window.nb_low == 60 * 90
-    assert window.box_xyxy == (0, 0, 89, 59)
+    drawn = draw_mask(Frame.fit((60, 90), INPUT_HW), torch.full(CELLS_HW, 9.0), 0.0, 1.0)
+    assert drawn.window().pixels.all()
+    assert drawn.nb_high == drawn.nb_low == 60 * 90
+    assert drawn.window().box_xyxy == (0, 0, 89, 59)
 
 
 def test_pixels_equal_to_a_threshold_are_outside():
     frame = Frame.fit((64, 64), INPUT_HW)
-    window = draw_mask(frame, torch.full(CELLS_HW, 1.0), 0.0, 1.0)
-    assert (window.nb_high, window.nb_low) == (0, 64 * 64)
-    window = draw_mask(frame, torch.zeros(CELLS_HW), 0.0, 1.0)
-    assert not window.pixels.any()
-    assert window.stability_score == 0
+    drawn = draw_mask(frame, torch.full(CELLS_HW, 1.0), 0.0, 1.0)
+    assert (drawn.nb_high, drawn.nb_low) == (0, 64 * 64)
+    drawn = draw_mask(frame, torch.zeros(CELLS_HW), 0.0, 1.0)
+    assert not drawn.window().pixels.any()
+    assert drawn.stability_score == 0
 
 
 def test_a_box_is_of_the_windows_pixels_in_the_image():
     pixels = np.zeros((6, 9), dtype=bool)
     pixels[2, 3] = pixels[4, 7] = True
-    assert Window(pixels, top=10, left=20, nb_high=2, nb_low=2).box_xyxy == (23, 12, 27, 14)
+    assert Window(pixels, top=10, left=20).box_xyxy == (23, 12, 27, 14)
 
 
 def test_stability_is_high_over_low_in_single_precision():
-    pixels = np.ones((1, 1), dtype=bool)
-    window = Window(pixels, 0, 0, nb_high=19, nb_low=20)
-    assert window.stability_score == float(np.float32(0.95))
-    assert Window(pixels, 0, 0, 2**24, 2**24 + 2).stability_score < 1
+    def score(nb_high, nb_low):
+        nothing = np.zeros((0, 2), dtype=np.int64), np.zeros((0, 1, 1), dtype=bool)
+        inside = np.ones((1, 1), dtype=bool)
+        return DrawnMask(nb_high, nb_low, inside, *nothing, (1, 1)).stability_score
+
+    assert score(19, 20) == float(np.float32(0.95))
+    assert score(2**24, 2**24 + 2) < 1

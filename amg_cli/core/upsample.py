@@ -1,19 +1,17 @@
-"""From low-resolution logits to a mask of the image, where there can be one and nowhere else.
+"""From low-resolution logits to a mask of the image, at the work of its outline.
 
 The two bilinear steps of `Frame.to_image_logits` are linear along each axis, so together they are
-one matrix an axis, with a few weights a row. A pixel's weights are positive and sum to 1: where all
-cells it draws on are under a threshold, so is the pixel. So a mask is drawn in tiles, only where
-a cell is over the lowest threshold; all the rest of it is empty.
+one matrix an axis, with a few weights a row. A pixel's weights are positive and sum to 1, so its
+logit lies between those of the cells it draws on. The image is cut into blocks: where all cells of
+a block are under the thresholds, or all over them, its pixels are known; the others are computed.
 
-h, w: low-resolution cells; H, W: pixels of the image (or crop).
+h, w: low-resolution cells; H, W: pixels of the image (or crop); B: pixels of a block's side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,28 +21,21 @@ from torch.nn import functional as F
 
 from amg_cli.core.frame import Frame
 
-TILE_PX = 512  # a side of a tile: a megabyte of logits, which stays in the cache
+CELLS_A_BLOCK = 8  # a block's side; an outline's blocks are wider by the cells a pixel draws on
+BLOCKS_AT_A_TIME_PX = 2**20  # pixels: four megabytes of logits
 
 
 @dataclass(frozen=True)
 class Window:
     """A mask, as the part of the image that has all its pixels.
 
-    pixels:  (height, width) bool
+    pixels:  (height, width) bool, columns contiguous
     top, left: where its first pixel lies in the image
-    nb_high, nb_low: pixels of the image over the threshold plus the offset, and over it less that
     """
 
     pixels: NDArray[np.bool_]
     top: int
     left: int
-    nb_high: int
-    nb_low: int
-
-    @property
-    def stability_score(self) -> float:
-        """IoU of the mask thresholded high and low, in [0, 1]; 0 if it is empty at the low one."""
-        return float(np.float32(self.nb_high) / np.float32(max(self.nb_low, 1)))
 
     @property
     def box_xyxy(self) -> tuple[int, int, int, int]:
@@ -56,61 +47,134 @@ class Window:
         return self.left + int(columns[0]), top, self.left + int(columns[-1]), bottom
 
 
+@dataclass(frozen=True)
+class DrawnMask:
+    """A mask of the image in blocks.
+
+    nb_high, nb_low: pixels over the threshold plus the offset, and over it less that
+    inside: (rows, columns) of blocks, which are all mask
+    at: (U, 2), row and column of the blocks that are in part, or not known to be whole
+    pixels: (U, B, B) bool, the mask in those; no pixel outside the image is of it
+    image_hw: the image's size in pixels
+    """
+
+    nb_high: int
+    nb_low: int
+    inside: NDArray[np.bool_]
+    at: NDArray[np.int64]
+    pixels: NDArray[np.bool_]
+    image_hw: tuple[int, int]
+
+    @property
+    def stability_score(self) -> float:
+        """IoU of the mask thresholded high and low, in [0, 1]; 0 if it is empty at the low one."""
+        return float(np.float32(self.nb_high) / np.float32(max(self.nb_low, 1)))
+
+    def window(self) -> Window:
+        """The pixels of the mask, in one piece."""
+        side = self.pixels.shape[1]
+        some = self.inside.copy()
+        some[tuple(self.at.T)] = True
+        if not some.any():
+            return Window(np.zeros((0, 0), dtype=bool), 0, 0)
+        (top, bottom), (left, right) = (_span(some.any(axis=axis)) for axis in (1, 0))
+        whole = self.inside[top:bottom, left:right].T
+        # (columns, pixels, rows, pixels), as an RLE goes down the columns
+        shape = (right - left, side, bottom - top, side)
+        pixels = np.broadcast_to(whole[:, None, :, None], shape).copy()
+        rows, columns = (self.at - (top, left)).T
+        pixels.transpose(0, 2, 1, 3)[columns, rows] = self.pixels.transpose(0, 2, 1)
+        in_one = pixels.reshape(shape[0] * side, shape[2] * side).T
+        height, width = self.image_hw
+        return Window(in_one[: height - top * side, : width - left * side], top * side, left * side)
+
+
+@dataclass(frozen=True)
 class _Axis:
-    """One axis of the map. weights: (pixels, cells); first, last: the cells each pixel draws on."""
+    """One axis of the map, in blocks: n of them, of B pixels, drawing on K cells each.
 
-    def __init__(self, cells: int, padded: int, resized: int, pixels: int) -> None:
-        identity = torch.eye(cells, dtype=torch.float64)[None, None]
-        in_input = F.interpolate(identity, (padded, cells), mode="bilinear")[:, :, :resized]
-        weights = F.interpolate(in_input, (pixels, cells), mode="bilinear")[0, 0]
-        drawn_on = (weights > 0).numpy()
-        self.weights = weights.float()
-        self.first = drawn_on.argmax(axis=1)
-        self.last = cells - 1 - drawn_on[:, ::-1].argmax(axis=1)
+    cells: (n, K), the cells' indices; weights: (n, B, K); nb_pixels: (n,), those in the image
+    """
 
-    def pixels(self, hot: Any) -> tuple[int, int]:
-        """The pixels that draw on a hot cell, from the first to after the last. (cells,) bool."""
-        cells = np.flatnonzero(hot)
-        if not len(cells):
-            return 0, 0
-        start = int(np.searchsorted(self.last, cells[0]))
-        return start, max(start, int(np.searchsorted(self.first, cells[-1], side="right")))
+    cells: Tensor
+    weights: Tensor
+    nb_pixels: NDArray[np.int64]
 
-    def tiles(self, start: int, stop: int) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Pixels, the cells they draw on, and the weights between, tile by tile."""
-        for low in range(start, stop, TILE_PX):
-            high = min(low + TILE_PX, stop)
-            cells = slice(int(self.first[low]), int(self.last[high - 1]) + 1)
-            yield slice(low, high), cells, self.weights[low:high, cells]
+    @staticmethod
+    def of(nb_cells: int, padded: int, resized: int, pixels: int, block: int) -> _Axis:
+        """Lengths: in cells, and in pixels of the padded input, the resized image, the image."""
+        identity = torch.eye(nb_cells, dtype=torch.float64)[None, None]
+        in_input = F.interpolate(identity, (padded, nb_cells), mode="bilinear")[:, :, :resized]
+        weights = F.interpolate(in_input, (pixels, nb_cells), mode="bilinear")[0, 0]
+        nb_blocks = -(-pixels // block)
+        # What is beyond the image is not a number, which is over no threshold.
+        weights = F.pad(weights, (0, 0, 0, nb_blocks * block - pixels), value=torch.nan)
+        weights = weights.view(nb_blocks, block, nb_cells)
+        drawn_on = (weights > 0).any(dim=1).numpy()
+        first = drawn_on.argmax(axis=1)
+        count = int((nb_cells - drawn_on[:, ::-1].argmax(axis=1) - first).max())
+        first = np.minimum(first, nb_cells - count)
+        cells = torch.from_numpy(first[:, None] + np.arange(count))
+        weights = weights.gather(2, cells[:, None].expand(-1, block, -1)).float()
+        nb_pixels = np.minimum(pixels - np.arange(nb_blocks) * block, block)
+        return _Axis(cells, weights, nb_pixels)
 
 
 @lru_cache(maxsize=4)
 def _axes(frame: Frame, cells_hw: tuple[int, int]) -> tuple[_Axis, _Axis]:
     """Rows and columns. Kept from one mask to the next, as all masks of an image share them."""
+    cell_px = max(
+        image / (cells * resized / padded)
+        for image, cells, resized, padded in zip(
+            frame.image_hw, cells_hw, frame.resized_hw, frame.input_hw, strict=True
+        )
+    )
+    block = 16 * max(1, round(CELLS_A_BLOCK * cell_px / 16))
     sizes = zip(cells_hw, frame.input_hw, frame.resized_hw, frame.image_hw, strict=True)
-    rows, columns = (_Axis(*size) for size in sizes)
+    rows, columns = (_Axis.of(*size, block) for size in sizes)
     return rows, columns
 
 
-def draw_mask(frame: Frame, low_res: Tensor, threshold: float, offset: float) -> Window:
+def draw_mask(frame: Frame, low_res: Tensor, threshold: float, offset: float) -> DrawnMask:
     """The mask where the logits are over `threshold`, and its counts. low_res: (h, w), on the CPU.
 
     Pixels as `Frame.to_image_logits` has them, but for rounding.
     """
     rows, columns = _axes(frame, (low_res.shape[0], low_res.shape[1]))
-    hot: NDArray[np.bool_] = low_res.numpy() > threshold - abs(offset)
-    top, bottom = rows.pixels(hot.any(axis=1))
-    left, right = columns.pixels(hot.any(axis=0))
-    pixels = np.zeros((bottom - top, right - left), dtype=bool)
-    nb_high = nb_low = 0
-    for down, down_cells, down_weights in rows.tiles(top, bottom):
-        for across, across_cells, across_weights in columns.tiles(left, right):
-            if not hot[down_cells, across_cells].any():
-                continue
-            cells = low_res[down_cells, across_cells]
-            logits = (down_weights @ cells @ across_weights.T).numpy()
-            nb_high += int(np.count_nonzero(logits > threshold + offset))
-            nb_low += int(np.count_nonzero(logits > threshold - offset))
-            tile = pixels[down.start - top : down.stop - top, across.start - left :]
-            np.greater(logits, threshold, out=tile[:, : logits.shape[1]])
-    return Window(pixels, top, left, nb_high, nb_low)
+    coldest, hottest = _extremes(low_res, rows, columns)
+    inside = coldest > threshold + abs(offset)
+    at = ((hottest > threshold - abs(offset)) & ~inside).nonzero()
+    whole_px = int(rows.nb_pixels @ inside.numpy() @ columns.nb_pixels)
+    nb_high = nb_low = whole_px
+    block = rows.weights.shape[1]
+    pixels = np.empty((len(at), block, block), dtype=bool)
+    first = 0
+    for part in torch.split(at, max(1, BLOCKS_AT_A_TIME_PX // block**2)):
+        logits = _logits(low_res, rows, columns, part)
+        nb_high += int(np.count_nonzero(logits > threshold + offset))
+        nb_low += int(np.count_nonzero(logits > threshold - offset))
+        np.greater(logits, threshold, out=pixels[first : first + len(part)])
+        first += len(part)
+    return DrawnMask(nb_high, nb_low, inside.numpy(), at.numpy(), pixels, frame.image_hw)
+
+
+def _extremes(low_res: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest logit of the cells each block draws on."""
+    by_row = low_res[rows.cells]
+    low, high = by_row.amin(dim=1), by_row.amax(dim=1)
+    return low[:, columns.cells].amin(dim=2), high[:, columns.cells].amax(dim=2)
+
+
+def _logits(low_res: Tensor, rows: _Axis, columns: _Axis, at: Tensor) -> NDArray[np.float32]:
+    """The pixels of blocks, whose rows and columns are `at`, (U, 2). -> (U, B, B)."""
+    row, column = at.unbind(dim=1)
+    cells = low_res[rows.cells[row][:, :, None], columns.cells[column][:, None]]
+    down = torch.bmm(rows.weights[row], cells)
+    logits: NDArray[np.float32] = torch.bmm(down, columns.weights[column].mT).numpy()
+    return logits
+
+
+def _span(some: NDArray[np.bool_]) -> tuple[int, int]:
+    """From the first that is true to after the last."""
+    places = np.flatnonzero(some)
+    return int(places[0]), int(places[-1]) + 1

@@ -126,9 +126,12 @@ def _measure(
     x0, y0, _, _ = crop.box_xyxy
     rles, boxes, stability, kept = [], [], [], []
     for i, logits in enumerate(drawn.low_res):
-        window = draw_mask(frame, logits, mask_threshold, config.stability_score_offset)
-        score = torch.tensor(window.stability_score)
-        if window.pixels.any() and is_stable(score, config):
+        drawn_mask = draw_mask(frame, logits, mask_threshold, config.stability_score_offset)
+        score = torch.tensor(drawn_mask.stability_score)
+        if not is_stable(score, config):
+            continue
+        window = drawn_mask.window()
+        if window.pixels.any():
             place = (y0 + window.top, x0 + window.left)
             rles.append(rle_codec.encode_window(window.pixels, place, image_hw))
             boxes.append(window.box_xyxy)

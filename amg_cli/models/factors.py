@@ -170,7 +170,7 @@ class Normed:
         weights (N, H, T, L), which sum to 1 over T and are written over; values (N, H, T, D).
         """
         mix, told = weights.flatten(1, 2), F.pad(values, (0, 1), value=1.0)
-        all_told = (told,)
+        all_told: tuple[Tensor, ...] = (told,)
         scale = torch.ones_like(mix[:, 0])
         if factors is not None:
             scale, all_told = factors.scale, (*factors.told, told)
