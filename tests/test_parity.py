@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from amg_cli import load_model
 from amg_cli.core.frame import Frame
 from amg_cli.models.prompt_encoder import Prompts
 from tests.conftest import GOLDENS, photo, shared
@@ -25,7 +26,9 @@ def golden(weights):
 
 @pytest.fixture
 def model(weights, request):
-    return request.getfixturevalue("real_model" if weights == "real" else "random_vit_t")
+    if weights == "random":
+        return request.getfixturevalue("random_vit_t")
+    return load_model(request.getfixturevalue("real_checkpoint"), device="cpu", fold=False)
 
 
 @pytest.fixture(scope="module")

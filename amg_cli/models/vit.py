@@ -161,6 +161,9 @@ class Vit(nn.Module):
         """Pixels of the input along one side of an embedding cell."""
         return config.patch_size
 
+    def fold(self) -> None:
+        """Ready for inference as it is: there are no batch norms to fold."""
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, H/patch, W/patch); H and W multiples of the patch."""
         x = self.patch_embed(image)

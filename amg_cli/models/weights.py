@@ -28,6 +28,7 @@ def load_model(
     fixed_input_size: bool = True,
     offline: bool = False,
     progress: bool = False,
+    fold: bool = True,
 ) -> Sam:
     """A model ready for inference.
 
@@ -40,6 +41,8 @@ def load_model(
         cost less, while their positions are stretched ones
     offline: do not download
     progress: a bar on stderr while downloading
+    fold: merge the encoder's batch norms into its convolutions, which is faster; then its
+        parameters are no longer those of the checkpoint
     Raises WeightsError for a file that is missing, damaged, not a checkpoint, of another
     architecture than asked for, or cannot be downloaded; ConfigError for a model type that is not
     known, or an image size that does not fit it; DeviceError for a device that is not there.
@@ -56,7 +59,10 @@ def load_model(
         model = Sam(_at_size(ZOO[found].config, image_size, fixed_input_size))
     singles = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
     model.load_state_dict(singles, strict=True, assign=True)
-    return model.eval().requires_grad_(False).to(target)
+    model.eval().requires_grad_(False)
+    if fold:
+        model.image_encoder.fold()
+    return model.to(target)
 
 
 def _known(name: str) -> KnownModel:
