@@ -16,6 +16,7 @@ from amg_cli.models.mask_decoder import TwoWayConfig
 from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam, SamConfig
 from amg_cli.models.vit import VitConfig
+from amg_cli.models.weights import load_checkpoint
 from tests.conftest import GOLDENS
 from tests.goldens import seeded
 from tests.test_parity import assert_same
@@ -64,7 +65,7 @@ def test_wrappers_and_prefixes_are_taken_off(wrap, state):
 def test_a_wrapped_file_loads(state, tmp_path, random_vit_t):
     path = tmp_path / "fine_tune.pth"
     torch.save({"model": {f"module.{key}": v for key, v in state.items()}, "epoch": 7}, path)
-    assert same_tensors(load_model(path, device="cpu", fold=False).state_dict(), state)
+    assert same_tensors(load_checkpoint(path).state_dict(), state)
 
 
 def test_half_precision_weights_load_as_floats(state, tmp_path):

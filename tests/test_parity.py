@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from amg_cli import load_model
 from amg_cli.core.frame import Frame
 from amg_cli.models.prompt_encoder import Prompts
+from amg_cli.models.weights import load_checkpoint
 from tests.conftest import GOLDENS, photo, shared
 from tests.goldens import seeded
 
@@ -28,7 +28,7 @@ def golden(weights):
 def model(weights, request):
     if weights == "random":
         return request.getfixturevalue("random_vit_t")
-    return load_model(request.getfixturevalue("real_checkpoint"), device="cpu", fold=False)
+    return load_checkpoint(request.getfixturevalue("real_checkpoint")).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

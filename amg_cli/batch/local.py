@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,10 @@ from amg_cli.batch.integrity import MAX_PIXELS
 from amg_cli.batch.plan import Job, OnExists
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import AmgError, ImageError
+from amg_cli.core.timings import Timings, collect, timed
 from amg_cli.formats.format import Format
 from amg_cli.generation import generate
+from amg_cli.models.devices import synchronizer
 from amg_cli.models.sam import Sam
 
 
@@ -23,7 +24,7 @@ class Outcome:
 
     job: Job
     nb_masks: int | None = None
-    elapsed_s: float = 0.0
+    timings: Timings | None = None
     error: AmgError | None = None
 
 
@@ -33,6 +34,7 @@ class Work:
 
     overwrite:  replace output that is there
     max_pixels: larger images are refused
+    timed:      wait for the device at the end of each stage, so that its time is counted there
     """
 
     model: Sam
@@ -40,6 +42,7 @@ class Work:
     output_format: Format
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
+    timed: bool = False
 
 
 def settle(jobs: Sequence[Job], on_exists: OnExists) -> tuple[list[Job], list[Outcome]]:
@@ -63,22 +66,23 @@ def settle(jobs: Sequence[Job], on_exists: OnExists) -> tuple[list[Job], list[Ou
 def run(jobs: Sequence[Job], work: Work) -> Iterator[Outcome]:
     """Do each job in turn; a job that fails is an outcome too, and the next one follows."""
     for job in jobs:
-        start = time.perf_counter()
         try:
-            nb_masks = process(job, work)
+            with collect(synchronizer(work.model.device) if work.timed else None) as timings:
+                nb_masks = process(job, work)
         except AmgError as error:
             yield Outcome(job, error=error)
         except Exception as error:  # noqa: BLE001 - the one place: a failure becomes a record
             yield Outcome(job, error=_as_image_error(job, error))
         else:
-            yield Outcome(job, nb_masks, time.perf_counter() - start)
+            yield Outcome(job, nb_masks, timings)
 
 
 def process(job: Job, work: Work) -> int:
     """Read one image, generate its masks, commit them. -> the number of masks."""
-    image_rgb = read_image(job.source, work.max_pixels)
+    with timed("read"):
+        image_rgb = read_image(job.source, work.max_pixels)
     masks = generate(image_rgb, work.model, work.config)
-    with committed(job.target, work.overwrite) as path:
+    with timed("write"), committed(job.target, work.overwrite) as path:
         work.output_format.write(masks, path)
     return len(masks)
 

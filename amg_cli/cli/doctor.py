@@ -51,8 +51,10 @@ def _version(library: str) -> str:
 def _devices() -> Iterator[tuple[str, str]]:
     import torch
 
+    from amg_cli.models.devices import multiplies_bf16
+
     kind = torch.backends.cpu.get_cpu_capability()
-    bf16 = "fast bf16" if _multiplies_bf16() else "slow bf16"
+    bf16 = "fast bf16" if multiplies_bf16() else "slow bf16"
     yield "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {kind}, fp32, {bf16}"
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for i in range(count):
@@ -63,15 +65,6 @@ def _devices() -> Iterator[tuple[str, str]]:
     if not count:
         yield "cuda", "none"
     yield "mps", "available" if torch.backends.mps.is_available() else "none"
-
-
-def _multiplies_bf16() -> bool:
-    """Whether the processor has instructions for it: avx512_bf16, amx_bf16, Arm's bf16."""
-    import torch
-
-    # Newer torch only.
-    names: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(there for name, there in names.items() if "bf16" in name)
 
 
 def _weights() -> Iterator[tuple[str, str]]:

@@ -12,16 +12,21 @@ from tqdm import tqdm
 
 from amg_cli.batch.local import Outcome
 from amg_cli.batch.plan import Job
+from amg_cli.cli.timings import one_image, whole_run
 from amg_cli.core.errors import ImageError, one_line
+from amg_cli.core.timings import Timings
 
 
 class Report:
     """Prints each outcome as it comes, and counts. With `quiet`, only errors go to stderr.
 
+    timings: print where the time went too, even if quiet
+
     A context manager, whose end is the end of the progress bar.
     """
 
-    def __init__(self, jobs: Sequence[Job], quiet: bool) -> None:
+    def __init__(self, jobs: Sequence[Job], quiet: bool, timings: bool = False) -> None:
+        self._timings = Timings() if timings else None
         self._quiet = quiet
         self._start = time.perf_counter()
         self._done = self._skipped = self._failed = self._nb_masks = 0
@@ -44,6 +49,10 @@ class Report:
                 self._nb_masks += outcome.nb_masks
                 # As bytes: a name need not be text in any encoding, and pipelines want it as it is.
                 click.echo(os.fsencode(outcome.job.target))
+                if self._timings and outcome.timings:
+                    self._timings.add(outcome.timings)
+                    line = f"{outcome.job.source}: {one_image(outcome.timings)}"
+                    click.echo(f"amg: {one_line(line)}", err=True)
         self._bar.update()
 
     def __enter__(self) -> Report:
@@ -60,6 +69,9 @@ class Report:
             f"{self._done} done ({self._nb_masks} masks), {self._skipped} skipped, "
             f"{self._failed} failed, in {elapsed_s:.1f} s"
         )
+        if self._timings:
+            for line in whole_run(self._timings, elapsed_s, self._done):
+                click.echo(line, err=True)
         return ImageError.exit_code if self._failed else 0
 
     def _say(self, line: str) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amg_cli.core.frame import Frame
+from amg_cli.core.timings import timed
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Embedding, Sam
 
@@ -43,8 +44,10 @@ def encode_image(model: Sam, image_rgb: NDArray[np.uint8]) -> Encoded:
     multiple = 0 if config.fixed_input_size else config.stride
     height, width = image_rgb.shape[:2]
     frame = Frame.fit((height, width), config.input_size, multiple)
-    pixels = frame.model_input(image_rgb, config.mean, config.std)
-    return Encoded(frame, model.prepare(model.encode(pixels.to(model.device))))
+    with timed("resize"):
+        pixels = frame.model_input(image_rgb, config.mean, config.std)
+    with timed("encode"):
+        return Encoded(frame, model.prepare(model.encode(pixels.to(model.device))))
 
 
 def predict_points(

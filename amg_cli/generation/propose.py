@@ -15,6 +15,7 @@ from amg_cli.core.boxes import touches_crop_edge
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.frame import Frame
 from amg_cli.core.masks import Candidates
+from amg_cli.core.timings import count, timed
 from amg_cli.core.upsample import draw_mask
 from amg_cli.generation.grid import Crop, checked_grids, crops
 from amg_cli.generation.grid import point_grids as regular_grids
@@ -101,10 +102,14 @@ def _draw(
             padded = group[torch.arange(size).clamp(max=len(group) - 1)]
             points = padded[:, None].to(model.device)
             labels = torch.full((size, 1), FOREGROUND, device=model.device)
-            decoded = model.decode(embedding, Prompts(points, labels))
+            with timed("prompts"):
+                decoded = model.decode(embedding, Prompts(points, labels))
             keep = high_pred_iou(decoded.scores, config)
             keep[len(group) :] = False
-            low_res.append(decoded.logits(keep))
+            with timed("logits"):
+                low_res.append(decoded.logits(keep))
+            count("prompts", len(group))
+            count("candidates", len(group) * keep.shape[1])
             pred_iou.append(decoded.scores[keep])
             prompt.append(i * size + keep.nonzero()[:, 0])
         yield Drawn(torch.cat(low_res).cpu(), torch.cat(pred_iou).cpu(), torch.cat(prompt).cpu())
@@ -126,17 +131,21 @@ def _measure(
     x0, y0, _, _ = crop.box_xyxy
     rles, boxes, stability, kept = [], [], [], []
     for i, logits in enumerate(drawn.low_res):
-        drawn_mask = draw_mask(frame, logits, mask_threshold, config.stability_score_offset)
-        score = torch.tensor(drawn_mask.stability_score)
-        if not is_stable(score, config):
-            continue
-        window = drawn_mask.window()
+        with timed("upsample"):
+            drawn_mask = draw_mask(frame, logits, mask_threshold, config.stability_score_offset)
+            score = torch.tensor(drawn_mask.stability_score)
+            if not is_stable(score, config):
+                continue
+            window = drawn_mask.window()
         if window.pixels.any():
             place = (y0 + window.top, x0 + window.left)
-            rles.append(rle_codec.encode_window(window.pixels, place, image_hw))
+            with timed("rle"):
+                rles.append(rle_codec.encode_window(window.pixels, place, image_hw))
             boxes.append(window.box_xyxy)
             stability.append(score)
             kept.append(i)
+    count("after IoU", len(drawn.low_res))
+    count("after stability", len(rles))
     offset = torch.tensor([x0, y0, x0, y0])
     crop_box = torch.tensor(crop.box_xyxy)
     points = torch.from_numpy(points_xy[drawn.prompt[kept].numpy()])

@@ -11,6 +11,7 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.boxes import box_area, mask_boxes, nms
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.masks import Candidates, Mask
+from amg_cli.core.timings import count, timed
 from amg_cli.generation.regions import remove_small_regions
 
 
@@ -20,11 +21,14 @@ def select(candidates: Candidates, config: GenerationConfig) -> list[Mask]:
     Equal scores keep the order of the candidates: crops as listed, points row by row, then the
     model's masks of a point. Source: the reference generator, steps 5 and 8 to 11.
     """
-    candidates = candidates[high_pred_iou(candidates.pred_iou, config)]
-    candidates = candidates[is_stable(candidates.stability_score, config)]
-    candidates = _without_duplicates(candidates, config)
-    if config.min_mask_region_area > 0:
-        candidates = _without_small_regions(candidates, config)
+    with timed("filters"):
+        candidates = candidates[high_pred_iou(candidates.pred_iou, config)]
+        candidates = candidates[is_stable(candidates.stability_score, config)]
+    with timed("nms"):
+        candidates = _without_duplicates(candidates, config)
+        if config.min_mask_region_area > 0:
+            candidates = _without_small_regions(candidates, config)
+    count("after NMS", len(candidates.rles))
     return candidates.masks()
 
 

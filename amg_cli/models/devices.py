@@ -5,12 +5,20 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import cv2
 import torch
 
 from amg_cli.core.errors import DeviceError
 
+PRECISIONS = {
+    "auto": torch.float32,
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 # By their numbers in malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD.
 MALLOC_SETTINGS = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
 
@@ -33,6 +41,30 @@ def find_device(name: str = "auto") -> torch.device:
             f"here are: {have}; or use auto",
         )
     return torch.device(name)
+
+
+def find_precision(name: str, device: torch.device) -> torch.dtype:
+    """What `--precision` names: auto, fp32, bf16 or fp16. auto is fp32, whose masks are exact.
+
+    Raises DeviceError for fp16 on a CPU, which has no fast way to multiply it.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise DeviceError("precision fp16", "slow on a CPU", "use fp32 or bf16")
+    return PRECISIONS[name]
+
+
+def multiplies_bf16() -> bool:
+    """Whether the processor has instructions for it: avx512_bf16, amx_bf16, Arm's bf16."""
+    # Newer torch only.
+    names: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(there for name, there in names.items() if "bf16" in name)
+
+
+def synchronizer(device: torch.device) -> Callable[[], object] | None:
+    """What waits until a device has done all it was given; None where nothing needs to."""
+    if device.type == "cuda":
+        return partial(torch.cuda.synchronize, device)
+    return torch.mps.synchronize if device.type == "mps" else None
 
 
 def set_threads(count: int) -> None:

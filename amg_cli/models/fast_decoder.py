@@ -52,8 +52,13 @@ class SharedImage:
     base: Base
 
 
-def share(transformer: TwoWayTransformer, image: Tensor, positions: Tensor) -> SharedImage:
-    """Project an image for all its prompts. image, positions: (L, C)."""
+def share(
+    transformer: TwoWayTransformer, image: Tensor, positions: Tensor, dtype: torch.dtype
+) -> SharedImage:
+    """Project an image for all its prompts. image, positions: (L, C).
+
+    dtype: of the products with each prompt's own part of the image; all else is as precise as these
+    """
     base = Base(image, torch.zeros_like(image[0]))
     blocks = []
     for layer in _blocks(transformer):
@@ -64,7 +69,7 @@ def share(transformer: TwoWayTransformer, image: Tensor, positions: Tensor) -> S
                 look=Projected.of(look.k_proj, look.num_heads, base, positions),
                 seen=Values.of(look.v_proj, look.num_heads, base),
                 tell=Projected.of(tell.q_proj, tell.num_heads, base, positions),
-                told=Normed.of(layer.norm4, sum_),
+                told=Normed.of(layer.norm4, sum_, dtype),
             )
         )
         base = sum_.normed_by(layer.norm4)

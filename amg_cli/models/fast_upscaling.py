@@ -6,6 +6,7 @@ projection of the image tokens, most of which all prompts share; the second is o
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,19 +36,26 @@ class FastUpscaling:
     cells_hw: tuple[int, int]
 
     @staticmethod
-    def of(upscaling: nn.Sequential, base: Base, cells_hw: tuple[int, int]) -> FastUpscaling:
-        """Of the decoder's `output_upscaling`, and the image after the transformer."""
+    def of(
+        upscaling: nn.Sequential, base: Base, cells_hw: tuple[int, int], dtype: torch.dtype
+    ) -> FastUpscaling:
+        """Of the decoder's `output_upscaling`, and the image after the transformer.
+
+        dtype: what masks are drawn in
+        """
         layers: Any = upscaling  # a list of modules to the type checker
         first, norm, _, second, _ = layers
-        upper, lower = _halves(first)
-        bias = first.bias.repeat(2)
+        halves, bias = _halves(first), first.bias.repeat(2)
+        upper, lower = (F.linear(base.tokens, half).to(dtype) for half in halves)
+        above, below = (F.linear(base.constant, half, bias).to(dtype) for half in halves)
+        up, down = (half.to(dtype) for half in _halves(second))
         return FastUpscaling(
-            quarters=(F.linear(base.tokens, upper), F.linear(base.tokens, lower)),
-            matrices=(upper.T, lower.T),
-            constants=(F.linear(base.constant, upper, bias), F.linear(base.constant, lower, bias)),
-            norm=norm,
-            sixteenths=_halves(second),
-            sixteenths_bias=second.bias.repeat(2),
+            quarters=(upper, lower),
+            matrices=(halves[0].T, halves[1].T),
+            constants=(above, below),
+            norm=copy.deepcopy(norm).to(dtype),
+            sixteenths=(up, down),
+            sixteenths_bias=second.bias.repeat(2).to(dtype),
             cells_hw=cells_hw,
         )
 
@@ -55,12 +63,14 @@ class FastUpscaling:
         """N prompts' M masks each. kernels (N, M, C / 8) -> logits (N, M, 4h, 4w)."""
         (height, width), norm = self.cells_hw, self.norm
         drawn = kernels.new_empty(*kernels.shape[:2], height, 2, 2, 4 * width)
+        dtype = self.sixteenths_bias.dtype
+        kernels, scale, mix = kernels.to(dtype), image.scale.to(dtype), image.mix.to(dtype)
         for i in range(2):
             # Rows of pixels stay whole: cells of a row, then left and right, then channels.
-            own = image.spans @ self.matrices[i]
+            own = (image.spans @ self.matrices[i]).to(dtype)
             shared = self.quarters[i].expand(len(own), -1, -1)
-            quarters = torch.baddbmm(shared, image.mix.mT, own)
-            quarters = torch.addcmul(self.constants[i], quarters, image.scale[..., None])
+            quarters = torch.baddbmm(shared, mix.mT, own)
+            quarters = torch.addcmul(self.constants[i], quarters, scale[..., None])
             quarters = quarters.view(len(own), -1, *norm.weight.shape)
             quarters = F.layer_norm(quarters, norm.weight.shape, norm.weight, norm.bias, norm.eps)
             quarters = F.gelu(quarters)

@@ -133,12 +133,17 @@ class TwoWayDecoder(nn.Module):
         cells_hw = (features.shape[2], features.shape[3])
         return self._scored(tokens, PlainDrawing(self.output_upscaling, image, cells_hw), multimask)
 
-    def share(self, features: Tensor, features_pe: Tensor, per_cell: Tensor) -> Shared:
-        """What all prompts without a mask have in common on one image, for `forward_shared`."""
+    def share(
+        self, features: Tensor, features_pe: Tensor, per_cell: Tensor, dtype: torch.dtype
+    ) -> Shared:
+        """What all prompts without a mask have in common on one image, for `forward_shared`.
+
+        dtype: of most products; scores and sums are as precise as the features
+        """
         image, positions = (features + per_cell)[0].flatten(1).T, features_pe[0].flatten(1).T
-        shared = share(self.transformer, image.contiguous(), positions.contiguous())
+        shared = share(self.transformer, image.contiguous(), positions.contiguous(), dtype)
         cells_hw = (features.shape[2], features.shape[3])
-        return Shared(shared, FastUpscaling.of(self.output_upscaling, shared.base, cells_hw))
+        return Shared(shared, FastUpscaling.of(self.output_upscaling, shared.base, cells_hw, dtype))
 
     def forward_shared(self, shared: Shared, tokens: Tensor, multimask: bool) -> Decoded:
         """What `forward` computes, by less work. For inference, where `pays` says so."""

@@ -74,6 +74,7 @@ class Sam(nn.Module):
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
         self.config = config
+        self.precision = torch.float32  # of encoding and drawing; scores and softmax stay fp32
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_hidden_dim)
         self.mask_decoder = DECODERS[config.decoder.kind](config.decoder, config.embed_dim)
@@ -85,7 +86,10 @@ class Sam(nn.Module):
 
     def encode(self, image: Tensor) -> Embedding:
         """Normalised, padded images to embeddings. (B, 3, H, W) -> B embeddings."""
-        features = self.image_encoder(image)
+        with torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        ):
+            features = self.image_encoder(image).float()
         cells_hw = (features.shape[2], features.shape[3])
         positions = self.prompt_encoder.cell_positions(cells_hw)
         return Embedding(features, positions, (image.shape[2], image.shape[3]))
@@ -96,7 +100,7 @@ class Sam(nn.Module):
         It makes `decode` do less for points and boxes, with the same results but for rounding.
         """
         shared = self.mask_decoder.share(
-            embedding.features, embedding.positions, self.prompt_encoder.no_mask
+            embedding.features, embedding.positions, self.prompt_encoder.no_mask, self.precision
         )
         return replace(embedding, shared=shared)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from amg_cli.core.errors import ConfigError, WeightsError
 from amg_cli.models.cache import is_present
 from amg_cli.models.checkpoints import read_checkpoint
-from amg_cli.models.devices import find_device
+from amg_cli.models.devices import find_device, find_precision
 from amg_cli.models.download import offline_error, pull
 from amg_cli.models.sam import Sam, SamConfig
 from amg_cli.models.zoo import ZOO, KnownModel, find_known
@@ -24,45 +24,57 @@ def load_model(
     *,
     model_type: str | None = None,
     device: str = "auto",
+    precision: str = "auto",
     image_size: int | None = None,
     fixed_input_size: bool = True,
     offline: bool = False,
     progress: bool = False,
-    fold: bool = True,
 ) -> Sam:
-    """A model ready for inference.
+    """A model ready for inference, its parameters rearranged for that.
 
     name_or_path: a checkpoint file, whose architecture is read from its keys; or the name of a
         known model, whose checkpoint is downloaded into the cache if it is not there
     model_type: if given, what the file must hold, such as "vit_t"
     device: auto, cpu, mps, cuda or cuda:N
+    precision: of most products: fp32 for exact masks, which auto takes; bf16 or fp16 for speed
     image_size: the longest side that images are scaled to, in pixels; None for the model's own
     fixed_input_size: pad images to a square; otherwise only to whole patches, so that long images
         cost less, while their positions are stretched ones
     offline: do not download
     progress: a bar on stderr while downloading
-    fold: merge the encoder's batch norms into its convolutions, which is faster; then its
-        parameters are no longer those of the checkpoint
     Raises WeightsError for a file that is missing, damaged, not a checkpoint, of another
     architecture than asked for, or cannot be downloaded; ConfigError for a model type that is not
-    known, or an image size that does not fit it; DeviceError for a device that is not there.
+    known, or an image size that does not fit it; DeviceError for a device that is not there, or
+    that is slow at the precision.
+    """
+    if model_type:
+        _known(model_type)
+    target = find_device(device)
+    dtype = find_precision(precision, target)
+    model = load_checkpoint(_checkpoint_path(name_or_path, offline, progress), model_type)
+    model.config = _at_size(model.config, image_size, fixed_input_size)
+    model.precision = dtype
+    model.eval().requires_grad_(False)
+    model.image_encoder.fold()
+    return model.to(target)
+
+
+def load_checkpoint(path: Path, model_type: str | None = None) -> Sam:
+    """The model that a file holds, with its parameters as they are there, on the CPU.
+
+    model_type: if given, what the file must hold. Errors as of `load_model`.
     """
     wanted = _known(model_type) if model_type else None
-    target = find_device(device)
-    path = _checkpoint_path(name_or_path, offline, progress)
     state = read_checkpoint(path)
     found = _recognise(path, state)
     if wanted and wanted.name != found:
         remedy = f"give {wanted.name} weights, or leave the model type out"
         raise WeightsError(path, f"holds {found}, but {wanted.name} was asked for", remedy)
     with torch.device("meta"):  # no numbers are drawn that the checkpoint replaces
-        model = Sam(_at_size(ZOO[found].config, image_size, fixed_input_size))
+        model = Sam(ZOO[found].config)
     singles = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
     model.load_state_dict(singles, strict=True, assign=True)
-    model.eval().requires_grad_(False)
-    if fold:
-        model.image_encoder.fold()
-    return model.to(target)
+    return model
 
 
 def _known(name: str) -> KnownModel:

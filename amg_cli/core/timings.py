@@ -1,0 +1,91 @@
+"""Where the time of a run goes, and how many masks are left at each step.
+
+The steps are marked where they are done; only who collects pays for it:
+
+    with collect() as timings:
+        generate(image_rgb, model)
+    print(timings.seconds)
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+# In the order of the work. "logits" are the decoder's low-resolution masks, of "prompts" that pass.
+STAGES = (
+    "read",
+    "resize",
+    "encode",
+    "prompts",
+    "logits",
+    "upsample",
+    "filters",
+    "nms",
+    "rle",
+    "write",
+)
+FUNNEL = ("prompts", "candidates", "after IoU", "after stability", "after NMS")
+
+
+@dataclass
+class Timings:
+    """Seconds of each stage, and counts of the funnel; one image's, or many images' sum.
+
+    wait: called before each look at the clock, for devices that work on by themselves
+    """
+
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: Counter[str] = field(default_factory=Counter)
+    wait: Callable[[], object] | None = None
+
+    def add(self, other: Timings) -> None:
+        """Count another image's in."""
+        for stage, seconds in other.seconds.items():
+            self.seconds[stage] += seconds
+        self.counts.update(other.counts)
+
+    def now(self) -> float:
+        """The clock, in seconds, when the device has done its work."""
+        if self.wait:
+            self.wait()
+        return time.perf_counter()
+
+
+_collecting: ContextVar[Timings | None] = ContextVar("timings", default=None)
+
+
+@contextmanager
+def collect(wait: Callable[[], object] | None = None) -> Iterator[Timings]:
+    """Collect the timings of all that is done inside, in this thread."""
+    timings = Timings(wait=wait)
+    token = _collecting.set(timings)
+    try:
+        yield timings
+    finally:
+        _collecting.reset(token)
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Count the time of what is done inside as that of a stage, one of `STAGES`."""
+    timings = _collecting.get()
+    if timings is None:
+        yield
+        return
+    start = timings.now()
+    try:
+        yield
+    finally:
+        timings.seconds[stage] += timings.now() - start
+
+
+def count(step: str, number: int) -> None:
+    """Count masks at a step of the funnel, one of `FUNNEL`."""
+    timings = _collecting.get()
+    if timings is not None:
+        timings.counts[step] += number
