@@ -8,7 +8,7 @@ import pytest
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import InputError
 from amg_cli.formats import reference_png, reference_rle
-from amg_cli.formats.found import Found, check_rle, find_masks, masks_of
+from amg_cli.formats.found import Found, find_masks, masks_of
 from tests.eval_data import block, drawing, made
 
 SIZE_HW = (6, 8)
@@ -166,23 +166,23 @@ def test_masks_of_any_kind_pass_the_check_of_their_runs():
     random = np.random.default_rng(0)
     for shape in [(1, 1), (1, 9), (9, 1), (7, 8), (300, 500)]:
         for share in (0, 0.01, 0.5, 0.99, 1):
-            check_rle(rle_codec.encode(random.random(shape) < share))
-    check_rle(rle_codec.encode(np.zeros((3000, 4000), bool)))
+            rle_codec.check(rle_codec.encode(random.random(shape) < share))
+    rle_codec.check(rle_codec.encode(np.zeros((3000, 4000), bool)))
 
 
 def test_a_run_written_in_more_characters_than_any_needs_is_refused():
     whole = {"size": [3, 5], "counts": "?"}
-    check_rle(whole)
-    check_rle(whole | {"counts": "_PPPPPP0"})  # 15, and seven times nothing
+    rle_codec.check(whole)
+    rle_codec.check(whole | {"counts": "_PPPPPP0"})  # 15, and seven times nothing
     with pytest.raises(ValueError, match="its counts are not COCO's"):
-        check_rle(whole | {"counts": "_" + "P" * 12 + "0"})
+        rle_codec.check(whole | {"counts": "_" + "P" * 12 + "0"})
 
 
 def test_runs_that_do_not_fill_the_mask_are_refused():
     rle = rle_codec.encode(drawing("..#..", ".###.", "..#.."))
     for size in ([3, 4], [3, 6], [5, 2], [0, 0], [-3, -5]):
         with pytest.raises(ValueError, match="damaged RLE: its runs do not fill"):
-            check_rle(rle | {"size": size})
+            rle_codec.check(rle | {"size": size})
     for counts in (rle["counts"][:-1], rle["counts"] + "1", "o", "", "!", "~", "o" * 20 + "1"):
         with pytest.raises(ValueError, match="damaged RLE"):
-            check_rle(rle | {"counts": counts})
+            rle_codec.check(rle | {"counts": counts})

@@ -12,8 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from amg_cli.core.errors import InputError
-from amg_cli.core.rle import Rle
-from amg_cli.formats.found import check_rle
+from amg_cli.core.rle import Rle, check
 
 FIELDS = "images with id, file_name, height, width; annotations with image_id, segmentation"
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)  # what JSON can be
@@ -95,7 +94,7 @@ def to_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
     counts = rle["counts"]
     text = counts.decode("ascii") if isinstance(counts, bytes) else counts
     compressed: Rle = {"size": [height, width], "counts": text}
-    check_rle(compressed)
+    check(compressed)
     return compressed
 
 
