@@ -5,8 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from amg_cli import GenerationConfig, generate
+from amg_cli.core.frame import Frame
+from amg_cli.models import fast_decoder
+from amg_cli.models.fast_upscaling import UNDRAWN
 from amg_cli.models.mask_decoder import FastDrawing, TwoWayConfig
 from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
@@ -14,6 +19,15 @@ from tests.conftest import TINY, photo, shared, with_seeded_weights
 from tests.goldens import seeded
 
 CLOSE = 1e-4  # of the largest logit
+
+
+WIDE = {"nb_heads": 2, "mlp_channels": 24, "iou_head_hidden_dim": 16}
+
+
+def wide_model(**changes):
+    """A model hardly larger than the tiny one, for which doing less pays."""
+    decoder = TwoWayConfig(**(WIDE | changes))
+    return with_seeded_weights(Sam(dataclasses.replace(TINY, embed_dim=64, decoder=decoder)))
 
 
 def prompts(kind, side_px, count=5):
@@ -76,9 +90,7 @@ def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
     ],
 )
 def test_decoders_of_other_numbers_answer_the_same(changes):
-    wide = {"nb_heads": 2, "mlp_channels": 24, "iou_head_hidden_dim": 16}
-    decoder = TwoWayConfig(**(wide | changes))
-    model = with_seeded_weights(Sam(dataclasses.replace(TINY, embed_dim=64, decoder=decoder)))
+    model = wide_model(**changes)
     side_px = TINY.input_size[0]
     fast = assert_equal_answers(model, embedding_of(model, side_px), prompts("point", side_px))
     assert is_fast(fast)
@@ -89,6 +101,41 @@ def test_random_weights_of_full_size_answer_the_same(random_vit_t, kind):
     embedding = embedding_of(random_vit_t, 1024)
     fast = assert_equal_answers(random_vit_t, embedding, prompts(kind, 1024, count=3))
     assert is_fast(fast) == (kind != "many points")  # of which projecting all costs more
+
+
+@pytest.mark.parametrize("kind", ["point", "box"])
+def test_all_prompts_at_once_answer_as_one_by_one(random_vit_t, monkeypatch, kind):
+    monkeypatch.setattr(fast_decoder, "ONE_BY_ONE", ())  # as on a GPU
+    embedding = embedding_of(random_vit_t, 1024)
+    fast = assert_equal_answers(random_vit_t, embedding, prompts(kind, 1024, count=3))
+    assert len(fast.drawing.images) == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 64), st.integers(1, 64))
+def test_all_that_an_image_draws_on_is_drawn(height, width):
+    """And what is not drawn is in no pixel of the image: both drawings give the same pixels."""
+    model = wide_model()
+    embedding = embedding_of(model, 64)
+    frame = Frame((3 * height, 3 * width), (height, width), (64, 64))
+    asked = prompts("point", 64, count=1)
+    with torch.inference_mode():
+        whole = model.decode(model.prepare(embedding), asked).logits()
+        partly = model.decode(model.prepare(embedding, (height, width)), asked).logits()
+        assert partly.shape == whole.shape
+        torch.testing.assert_close(
+            frame.to_image_logits(partly), frame.to_image_logits(whole), rtol=0, atol=1e-4
+        )
+
+
+def test_padding_is_not_drawn():
+    model = wide_model()
+    with torch.inference_mode():
+        prepared = model.prepare(embedding_of(model, 64), (64, 20))
+        logits = model.decode(prepared, prompts("point", 64)).logits()
+    drawn = (logits != UNDRAWN).all(dim=0).all(dim=0)
+    # 20 of 64 pixels end in the fifth of sixteen logits, and draw on the sixth, in the second cell.
+    assert drawn.tolist() == [True] * 8 + [False] * 8
 
 
 def test_masks_as_prompts_are_decoded_plainly(random_vit_t):
@@ -123,7 +170,7 @@ def test_whole_runs_are_the_same(real_model, monkeypatch):
     image = photo(shared("data/samples/dog.jpg"))
     config = GenerationConfig(points_per_side=8)
     fast = generate(image, real_model, config)
-    monkeypatch.setattr(Sam, "prepare", lambda _, embedding: embedding)
+    monkeypatch.setattr(Sam, "prepare", lambda _, embedding, __: embedding)
     plain = generate(image, real_model, config)
     assert [mask.box_xyxy for mask in fast] == [mask.box_xyxy for mask in plain]
     for a, b in zip(fast, plain, strict=True):

@@ -47,7 +47,8 @@ def encode_image(model: Sam, image_rgb: NDArray[np.uint8]) -> Encoded:
     with timed("resize"):
         pixels = frame.model_input(image_rgb, config.mean, config.std)
     with timed("encode"):
-        return Encoded(frame, model.prepare(model.encode(pixels.to(model.device))))
+        embedding = model.encode(pixels.to(model.device))
+        return Encoded(frame, model.prepare(embedding, frame.resized_hw))
 
 
 def predict_points(

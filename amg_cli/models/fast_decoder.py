@@ -20,6 +20,9 @@ from torch.nn import functional as F
 from amg_cli.models.factors import Base, Factors, Normed, Projected, Values
 from amg_cli.models.transformer import Attention, TwoWayBlock, TwoWayTransformer
 
+# Devices that take one prompt's image at a time, which stays in the cache; others take all at once.
+ONE_BY_ONE = ("cpu",)
+
 
 @dataclass(frozen=True)
 class SharedBlock:
@@ -97,9 +100,9 @@ def transform(
     """What the transformer makes of (N, T, C) tokens.
 
     -> the first `nb_wanted` tokens of each prompt (N, nb_wanted, C), and the image: a part for each
-    prompt on a CPU, where one stays in the cache, and one for all of them elsewhere.
+    prompt where `ONE_BY_ONE` says so, and one for all of them elsewhere.
     """
-    size = 1 if tokens.device.type == "cpu" else len(tokens)
+    size = 1 if tokens.device.type in ONE_BY_ONE else len(tokens)
     token_pe = tokens
     images: list[Factors | None] = [None] * (len(tokens) // size)
     for layer, block in zip(_blocks(transformer), shared.blocks, strict=True):

@@ -16,15 +16,32 @@ from torch.nn import functional as F
 
 from amg_cli.models.factors import Base, Factors
 
+UNDRAWN = -1e4  # a logit that is under every threshold; not infinite, as zero weights multiply it
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is to be drawn, and how.
+
+    cells_hw: the embedding's h and w; used_hw: those that the image covers, from the first on
+    dtype: what products are computed in
+    """
+
+    cells_hw: tuple[int, int]
+    used_hw: tuple[int, int]
+    dtype: torch.dtype
+
 
 @dataclass(frozen=True)
 class FastUpscaling:
     """The upscaling of one image's masks; each pair is for the upper and the lower half of a cell.
 
-    quarters: two of (L, 2 * C/4), the base upscaled once; matrices, constants: of its projection
+    quarters: two of (U, 2 * C/4), of U cells that are drawn: the base, upscaled once
+    matrices, constants: of that projection
     norm: of a quarter's channels
     sixteenths, sixteenths_bias: the matrices from a quarter to its upper and its lower half
     cells_hw: the embedding's h and w, L = h * w
+    used_hw: the cells that are drawn, from the first on; the others are padding
     """
 
     quarters: tuple[Tensor, Tensor]
@@ -34,19 +51,19 @@ class FastUpscaling:
     sixteenths: tuple[Tensor, Tensor]
     sixteenths_bias: Tensor
     cells_hw: tuple[int, int]
+    used_hw: tuple[int, int]
 
     @staticmethod
-    def of(
-        upscaling: nn.Sequential, base: Base, cells_hw: tuple[int, int], dtype: torch.dtype
-    ) -> FastUpscaling:
-        """Of the decoder's `output_upscaling`, and the image after the transformer.
-
-        dtype: what masks are drawn in
-        """
+    def of(upscaling: nn.Sequential, base: Base, layout: Layout) -> FastUpscaling:
+        """Of the decoder's `output_upscaling`, and the image after the transformer."""
         layers: Any = upscaling  # a list of modules to the type checker
         first, norm, _, second, _ = layers
         halves, bias = _halves(first), first.bias.repeat(2)
-        upper, lower = (F.linear(base.tokens, half).to(dtype) for half in halves)
+        dtype, tokens = (
+            layout.dtype,
+            _used(base.tokens.T.contiguous(), layout.cells_hw, layout.used_hw).T,
+        )
+        upper, lower = (F.linear(tokens, half).to(dtype) for half in halves)
         above, below = (F.linear(base.constant, half, bias).to(dtype) for half in halves)
         up, down = (half.to(dtype) for half in _halves(second))
         return FastUpscaling(
@@ -56,15 +73,23 @@ class FastUpscaling:
             norm=copy.deepcopy(norm).to(dtype),
             sixteenths=(up, down),
             sixteenths_bias=second.bias.repeat(2).to(dtype),
-            cells_hw=cells_hw,
+            cells_hw=layout.cells_hw,
+            used_hw=layout.used_hw,
         )
 
     def draw(self, image: Factors, kernels: Tensor) -> Tensor:
-        """N prompts' M masks each. kernels (N, M, C / 8) -> logits (N, M, 4h, 4w)."""
-        (height, width), norm = self.cells_hw, self.norm
-        drawn = kernels.new_empty(*kernels.shape[:2], height, 2, 2, 4 * width)
-        dtype = self.sixteenths_bias.dtype
-        kernels, scale, mix = kernels.to(dtype), image.scale.to(dtype), image.mix.to(dtype)
+        """N prompts' M masks each. kernels (N, M, C / 8) -> logits (N, M, 4h, 4w).
+
+        They are `UNDRAWN` in the padding.
+        """
+        (height, width), (used_height, used_width) = self.cells_hw, self.used_hw
+        shape = (*kernels.shape[:2], height, 2, 2, 4 * width)
+        drawn = kernels.new_full(shape, UNDRAWN)
+        norm, dtype = self.norm, self.sixteenths_bias.dtype
+        kernels = kernels.to(dtype)
+        scale, mix = (
+            _used(x, self.cells_hw, self.used_hw).to(dtype) for x in (image.scale, image.mix)
+        )
         for i in range(2):
             # Rows of pixels stay whole: cells of a row, then left and right, then channels.
             own = (image.spans @ self.matrices[i]).to(dtype)
@@ -77,8 +102,14 @@ class FastUpscaling:
             for j in range(2):
                 pixels = F.gelu(F.linear(quarters, self.sixteenths[j], self.sixteenths_bias))
                 logits = kernels @ pixels.view(len(kernels), -1, kernels.shape[2]).mT
-                drawn[:, :, :, i, j] = logits.view(*drawn.shape[:3], -1)
+                rows = logits.view(*shape[:2], used_height, -1)
+                drawn[:, :, :used_height, i, j, : 4 * used_width] = rows
         return drawn.flatten(2, 4)
+
+
+def _used(x: Tensor, cells_hw: tuple[int, int], used_hw: tuple[int, int]) -> Tensor:
+    """The cells that are drawn. (…, L) -> (…, U)."""
+    return x.view(*x.shape[:-1], *cells_hw)[..., : used_hw[0], : used_hw[1]].flatten(-2)
 
 
 def _halves(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from amg_cli.models.factors import Factors
 from amg_cli.models.fast_decoder import SharedImage, pays, share, transform
-from amg_cli.models.fast_upscaling import FastUpscaling
+from amg_cli.models.fast_upscaling import FastUpscaling, Layout
 from amg_cli.models.layers import LayerNorm2d, Mlp, Tokens
 from amg_cli.models.transformer import TwoWayTransformer
 
@@ -134,16 +134,12 @@ class TwoWayDecoder(nn.Module):
         return self._scored(tokens, PlainDrawing(self.output_upscaling, image, cells_hw), multimask)
 
     def share(
-        self, features: Tensor, features_pe: Tensor, per_cell: Tensor, dtype: torch.dtype
+        self, features: Tensor, features_pe: Tensor, per_cell: Tensor, layout: Layout
     ) -> Shared:
-        """What all prompts without a mask have in common on one image, for `forward_shared`.
-
-        dtype: of most products; scores and sums are as precise as the features
-        """
+        """What all prompts without a mask have in common on one image, for `forward_shared`."""
         image, positions = (features + per_cell)[0].flatten(1).T, features_pe[0].flatten(1).T
-        shared = share(self.transformer, image.contiguous(), positions.contiguous(), dtype)
-        cells_hw = (features.shape[2], features.shape[3])
-        return Shared(shared, FastUpscaling.of(self.output_upscaling, shared.base, cells_hw, dtype))
+        shared = share(self.transformer, image.contiguous(), positions.contiguous(), layout.dtype)
+        return Shared(shared, FastUpscaling.of(self.output_upscaling, shared.base, layout))
 
     def forward_shared(self, shared: Shared, tokens: Tensor, multimask: bool) -> Decoded:
         """What `forward` computes, by less work. For inference, where `pays` says so."""

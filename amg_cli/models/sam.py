@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from amg_cli.models.fast_upscaling import Layout
 from amg_cli.models.mask_decoder import Decoded, Shared, TwoWayConfig, TwoWayDecoder
 from amg_cli.models.prompt_encoder import PromptEncoder, Prompts
 from amg_cli.models.tiny_vit import TinyVit, TinyVitConfig
@@ -94,13 +96,20 @@ class Sam(nn.Module):
         positions = self.prompt_encoder.cell_positions(cells_hw)
         return Embedding(features, positions, (image.shape[2], image.shape[3]))
 
-    def prepare(self, embedding: Embedding) -> Embedding:
+    def prepare(self, embedding: Embedding, resized_hw: tuple[int, int] | None = None) -> Embedding:
         """The embedding of one image, readied for many prompts; for inference.
 
         It makes `decode` do less for points and boxes, with the same results but for rounding.
+        resized_hw: what the image covers of the input, in pixels; beyond it nothing is drawn
         """
+        cells_hw = (embedding.features.shape[2], embedding.features.shape[3])
+        sizes = zip(cells_hw, embedding.input_hw, resized_hw or embedding.input_hw, strict=True)
+        height, width = (_used_cells(*size) for size in sizes)
         shared = self.mask_decoder.share(
-            embedding.features, embedding.positions, self.prompt_encoder.no_mask, self.precision
+            embedding.features,
+            embedding.positions,
+            self.prompt_encoder.no_mask,
+            Layout(cells_hw, (height, width), self.precision),
         )
         return replace(embedding, shared=shared)
 
@@ -116,3 +125,13 @@ class Sam(nn.Module):
         return self.mask_decoder(
             embedding.features, embedding.positions, tokens, per_cell, multimask
         )
+
+
+def _used_cells(cells: int, padded: int, resized: int) -> int:
+    """How many cells of one axis have a logit that an image of `resized` pixels draws on.
+
+    A mask has four logits a cell. The last pixel lies between two of them, or after the last.
+    """
+    place = (resized - 0.5) * 4 * cells / padded - 0.5
+    nb_logits = int(max(place, 0)) + 2
+    return min(cells, math.ceil(nb_logits / 4))

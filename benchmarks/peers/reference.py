@@ -11,6 +11,7 @@ import sys
 import warnings
 
 import cv2
+import torch
 
 
 def main() -> None:
@@ -19,6 +20,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     published = importlib.import_module(module)
     model = published.sam_model_registry[model_type](checkpoint=checkpoint).eval()
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     settings = {name: float(value) for name, value in (option.split("=") for option in options)}
     generator = published.SamAutomaticMaskGenerator(model, output_mode="coco_rle", **settings)
     image_bgr = cv2.imread(image)

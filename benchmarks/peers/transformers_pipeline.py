@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+import torch
 from PIL import Image
 from transformers import pipeline
 
@@ -15,7 +16,8 @@ def main() -> None:
     """Load, generate, count."""
     folder, image, *options = sys.argv[1:]
     settings = {name: float(value) for name, value in (option.split("=") for option in options)}
-    generator = pipeline("mask-generation", model=folder, device="cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    generator = pipeline("mask-generation", model=folder, device=device)
     found = generator(Image.open(image).convert("RGB"), points_per_batch=64, **settings)
     print(len(found["masks"]))
 

@@ -1,0 +1,105 @@
+"""The tables of the project's README, from `results/`: `python benchmarks/tables.py` writes them.
+
+Each stands in README.md between `<!-- NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent.parent / "README.md"
+REFERENCE = "mobilesam-mirror"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def speed() -> str:
+    """Seconds of each contender on each image: median, spread, and the reference's multiple."""
+    runs = json.loads((RESULTS / "speed-vit_t.json").read_text())["summary"]
+    images = list(dict.fromkeys(run["image"] for run in runs))
+    of = {(run["contender"], run["image"]): run for run in runs}
+    rows = []
+    for name in dict.fromkeys(run["contender"] for run in runs):
+        mine = [of[name, image] for image in images]
+        ratios = [of[REFERENCE, i]["median_s"] / of[name, i]["median_s"] for i in images]
+        cells = [f"{r['median_s']:.1f} ({r['min_s']:.1f} to {r['max_s']:.1f})" for r in mine]
+        memory = f"{max(run['peak_mb'] for run in mine) / 1000:.1f} GB"
+        rows.append([name, *cells, f"{statistics.median(ratios):.1f} ×", memory])
+    return markdown(["seconds", *images, "faster", "peak memory"], rows)
+
+
+def quality() -> str:
+    """Class-agnostic average recall of each method on each COCO-like data set."""
+    head = ["", "data", "masks an image", "AR@1000", "small", "medium", "large", "best IoU"]
+    head += ["one point: first, best of three", "one box"]
+    return markdown(
+        head, [row for name, data, found in _results() for row in _recall(name, data, found)]
+    )
+
+
+def partitions() -> str:
+    """How each method's masks, flattened, agree with the people of BSDS."""
+    head = ["", "covering: best, mean", "Rand index", "variation of information"]
+    rows = []
+    for name, _, found in _results():
+        scores = found["scores"]
+        if "covering" not in scores:
+            continue
+        pairs = [scores[key] for key in ("covering", "rand index", "variation of information")]
+        rows.append([name, *(f"{pair['best']:.3f}, {pair['mean']:.3f}" for pair in pairs)])
+    return markdown(head, rows)
+
+
+def _results() -> Iterator[tuple[str, str, Any]]:
+    """Method, data set and figures of each `quality-METHOD-DATA.json`, best-known first."""
+    files = [path.stem.split("-", 1)[1].rsplit("-", 1) for path in RESULTS.glob("quality-*.json")]
+    for name, data in sorted(files, key=lambda pair: (pair[1], "vit_t" not in pair[0], pair[0])):
+        yield name, data, json.loads((RESULTS / f"quality-{name}-{data}.json").read_text())
+
+
+def _recall(name: str, data: str, found: Any) -> list[str]:
+    scores = found["scores"]["all"]
+    segments = found["scores"]["segments"]
+    sizes = [_figure(scores[f"AR@1000{size}"]) for size in ("", " small", " medium", " large")]
+    prompted = [
+        ", ".join(
+            _figure(found["scores"].get(kind, {}).get(which))
+            for which in ("first", "best of three")
+        )
+        for kind in ("one point", "one box")
+    ]
+    masks = f"{segments['masks an image']:.0f}"
+    return [
+        name,
+        f"{data} ({found['images']})",
+        masks,
+        *sizes,
+        _figure(segments["mean best IoU"]),
+        *prompted,
+    ]
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def with_tables(text: str) -> str:
+    """The README's text with every table as the results have it."""
+    for make in (speed, quality, partitions):
+        pattern = rf"(?<=<!-- {make.__name__} -->\n).*?(?=\n<!-- end -->)"
+        text = re.sub(pattern, make(), text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text()))
