@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from amg_cli.batch.images import IMAGE_SUFFIXES
 from amg_cli.cli.main import main
+from benchmarks import tables
 from tests.conftest import REPOSITORY, shared
 
 README = (REPOSITORY / "README.md").read_text()
@@ -18,6 +19,12 @@ def test_the_help_text_is_the_programs():
     help_text = CliRunner().invoke(main, ["--help"], prog_name="amg", terminal_width=100).output
     shown = README.split("<!-- amg --help -->\n```\n")[1].split("```")[0]
     assert shown == help_text
+
+
+def test_the_tables_are_those_of_the_results():
+    assert tables.with_tables(README) == README
+    for table in (tables.speed, tables.quality, tables.partitions):
+        assert table() in README
 
 
 def test_every_link_to_a_file_leads_somewhere():
