@@ -6,7 +6,6 @@ Each stands in README.md between `<!-- NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -96,8 +95,9 @@ def _figure(value: float | None) -> str:
 def with_tables(text: str) -> str:
     """The README's text with every table as the results have it."""
     for make in (speed, quality, partitions):
-        pattern = rf"(?<=<!-- {make.__name__} -->\n).*?(?=\n<!-- end -->)"
-        text = re.sub(pattern, make(), text, flags=re.DOTALL)
+        before, rest = text.split(f"<!-- {make.__name__} -->\n", 1)
+        _, after = rest.split("<!-- end -->", 1)
+        text = f"{before}<!-- {make.__name__} -->\n{make()}\n<!-- end -->{after}"
     return text
 
 

@@ -39,7 +39,7 @@ def prompts(kind, side_px, count=5):
 
     if kind == "box":
         return Prompts(boxes_xyxy=places(count, 2).sort(dim=1).values.flatten(1))
-    per_prompt = {"point": 1, "three points": 3, "many points": 20}[kind]
+    per_prompt = {"point": 1, "three points": 3, "many points": 40}[kind]
     labels = torch.ones(count, per_prompt, dtype=torch.int64)
     labels[:, 1:] = torch.randint(-1, 2, labels[:, 1:].shape, generator=draw)
     return Prompts(places(count, per_prompt), labels)
@@ -76,7 +76,9 @@ def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
     side_px = TINY.input_size[0]
     embedding = embedding_of(tiny_model, side_px)
     fast = assert_equal_answers(tiny_model, embedding, prompts(kind, side_px), multimask)
-    assert is_fast(fast) == tiny_model.mask_decoder.pays(torch.zeros(1, 2, TINY.embed_dim))
+    nb_tokens = {"point": 2, "three points": 4, "box": 2}[kind]
+    tokens = torch.zeros(1, nb_tokens, TINY.embed_dim)
+    assert is_fast(fast) == tiny_model.mask_decoder.pays(tokens)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_decoders_of_other_numbers_answer_the_same(changes):
 def test_random_weights_of_full_size_answer_the_same(random_vit_t, kind):
     embedding = embedding_of(random_vit_t, 1024)
     fast = assert_equal_answers(random_vit_t, embedding, prompts(kind, 1024, count=3))
-    assert is_fast(fast) == (kind != "many points")  # of which projecting all costs more
+    assert is_fast(fast) == (kind != "many points")  # whose mix is larger than the image
 
 
 @pytest.mark.parametrize("kind", ["point", "box"])

@@ -7,6 +7,7 @@ from amg_cli import GenerationConfig, generate, load_model
 from amg_cli.core.errors import DeviceError
 from amg_cli.evaluate.compare import compare
 from amg_cli.models.devices import find_precision
+from amg_cli.models.prompt_encoder import Prompts
 from tests.conftest import photo, shared
 
 CPU = torch.device("cpu")
@@ -33,6 +34,45 @@ def test_a_tiny_model_scores_nearly_the_same(random_checkpoint, noise):
         max(mask.pred_iou for mask in b), rel=0.05
     )
     assert [m.pred_iou for m in a] != [m.pred_iou for m in b]
+
+
+def test_an_unknown_precision_is_refused_with_those_there_are():
+    with pytest.raises(
+        DeviceError, match="precision bfloat16: unknown; use auto, fp32, bf16, fp16"
+    ):
+        find_precision("bfloat16", CPU)
+
+
+@pytest.fixture
+def coarse_and_exact(random_checkpoint):
+    return (
+        load_model(random_checkpoint, device="cpu", precision=name) for name in ("bf16", "fp32")
+    )
+
+
+@torch.inference_mode()
+def test_images_are_encoded_in_16_bits(coarse_and_exact):
+    image = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    coarse, exact = (model.encode(image).features for model in coarse_and_exact)
+    assert coarse.dtype == torch.float32
+    apart = (coarse - exact).abs().max() / exact.abs().max()
+    assert 1e-4 < apart < 0.1
+
+
+@torch.inference_mode()
+def test_masks_are_decoded_and_drawn_in_16_bits(coarse_and_exact):
+    coarse, exact = coarse_and_exact
+    image = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    embedding = exact.encode(image)
+    asked = Prompts(torch.rand(3, 1, 2) * 256, torch.ones(3, 1, dtype=torch.int64))
+    found = coarse.decode(coarse.prepare(embedding), asked)
+    wanted = exact.decode(exact.prepare(embedding), asked)
+    assert found.drawing.images[0].mix.dtype == torch.bfloat16
+    assert found.drawing.upscaling.sixteenths_bias.dtype == torch.bfloat16
+    assert found.scores.dtype == found.logits().dtype == torch.float32
+    torch.testing.assert_close(found.scores, wanted.scores, rtol=0, atol=0.05)
+    bound = 0.05 * float(wanted.logits().abs().max())
+    torch.testing.assert_close(found.logits(), wanted.logits(), rtol=0, atol=bound)
 
 
 @pytest.mark.weights

@@ -76,7 +76,7 @@ class Discs:
         self.seen.append(pixels)
         return self
 
-    def prepare(self, embedding):
+    def prepare(self, embedding, resized_hw):
         return embedding
 
     def decode(self, embedding, prompts):

@@ -11,8 +11,11 @@ import cv2
 import pytest
 
 from amg_cli import GenerationConfig, generate
+from amg_cli.batch import local
+from amg_cli.batch.plan import Job
 from amg_cli.cli.timings import one_image, whole_run
 from amg_cli.core.timings import FUNNEL, STAGES, Timings, collect, count, timed
+from amg_cli.formats import reference_rle
 
 AMG = Path(sys.executable).with_name("amg")
 ALL = GenerationConfig(points_per_side=3, pred_iou_thresh=0.0, stability_score_thresh=0.0)
@@ -100,6 +103,19 @@ def test_the_table_of_a_run_adds_up_to_it():
     assert rows["all"] == ["4.00", "2.000", "100.0%"]
     assert lines[-1].startswith("8 prompts, 24 candidates, 0 after IoU")
     assert "\n" not in one_image(timings)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_waits_for_the_device_only_if_timings_are_asked_for(
+    asked, tiny_model, noise, tmp_path, monkeypatch
+):
+    waits = []
+    monkeypatch.setattr(local, "synchronizer", lambda _: lambda: waits.append(1))
+    cv2.imwrite(str(tmp_path / "a.png"), noise)
+    work = local.Work(tiny_model, ALL, reference_rle.FORMAT, timed=asked)
+    job = Job(tmp_path / "a.png", tmp_path / "a.json", renamed=False)
+    assert [outcome.error for outcome in local.run([job], work)] == [None]
+    assert bool(waits) == asked
 
 
 def test_the_command_prints_them_to_stderr_even_if_quiet(tmp_path, random_checkpoint, noise):

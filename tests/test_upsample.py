@@ -68,10 +68,21 @@ def test_the_size_of_a_block_does_not_matter(cells_a_block, at_a_time_px, monkey
     upsample._axes.cache_clear()
 
 
+@pytest.mark.parametrize("image_hw", [(1, 65000), (65000, 1), (8, 125000), (1, 1)])
+def test_thin_images_cost_no_more_than_their_pixels(image_hw):
+    frame = Frame.fit(image_hw, (1024, 1024))
+    low_res = smooth_logits(1, (256, 256))
+    drawn = draw_mask(frame, low_res, 0.0, 1.0)
+    assert drawn.pixels.size <= 2 * image_hw[0] * image_hw[1]
+    logits = frame.to_image_logits(low_res[None])[0].numpy()
+    clear = np.abs(logits) > 1e-4
+    np.testing.assert_array_equal(whole(drawn.window(), image_hw)[clear], (logits > 0)[clear])
+
+
 def test_only_the_outline_is_computed():
     frame = Frame.fit((640, 640), INPUT_HW)
     low_res = torch.full(CELLS_HW, -9.0)
-    low_res[4:12, 4:12] = 9.0  # of 40 pixels a cell; blocks are of 320
+    low_res[4:12, 4:12] = 9.0  # of 40 pixels a cell; blocks of 32
     upsample._axes.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upsample, "CELLS_A_BLOCK", 1)
@@ -95,7 +106,7 @@ def test_one_hot_cell_is_drawn_in_a_small_window(image_hw):
         low_res[y, x] = 9.0
         drawn = assert_drawn(frame, low_res)
         assert drawn.window().pixels.any()
-        block_px = drawn.pixels.shape[1]
+        block_px = max(drawn.pixels.shape[1:])
         cell_px = max(image_hw) / max(CELLS_HW)
         assert max(drawn.window().pixels.shape) <= 3.6 * cell_px + 2 * block_px
 

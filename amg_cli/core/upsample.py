@@ -5,7 +5,7 @@ one matrix an axis, with a few weights a row. A pixel's weights are positive and
 logit lies between those of the cells it draws on. The image is cut into blocks: where all cells of
 a block are under the thresholds, or all over them, its pixels are known; the others are computed.
 
-h, w: low-resolution cells; H, W: pixels of the image (or crop); B: pixels of a block's side.
+h, w: low-resolution cells; H, W: pixels of the image (or crop); Bh, Bw: pixels of a block's sides.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class DrawnMask:
     nb_high, nb_low: pixels over the threshold plus the offset, and over it less that
     inside: (rows, columns) of blocks, which are all mask
     at: (U, 2), row and column of the blocks that are in part, or not known to be whole
-    pixels: (U, B, B) bool, the mask in those; no pixel outside the image is of it
+    pixels: (U, Bh, Bw) bool, the mask in those; no pixel outside the image is of it
     image_hw: the image's size in pixels
     """
 
@@ -72,7 +72,7 @@ class DrawnMask:
 
     def window(self) -> Window:
         """The pixels of the mask, in one piece."""
-        side = self.pixels.shape[1]
+        block_h, block_w = self.pixels.shape[1:]
         some = self.inside.copy()
         some[tuple(self.at.T)] = True
         if not some.any():
@@ -80,13 +80,14 @@ class DrawnMask:
         (top, bottom), (left, right) = (_span(some.any(axis=axis)) for axis in (1, 0))
         whole = self.inside[top:bottom, left:right].T
         # (columns, pixels, rows, pixels), as an RLE goes down the columns
-        shape = (right - left, side, bottom - top, side)
+        shape = (right - left, block_w, bottom - top, block_h)
         pixels = np.broadcast_to(whole[:, None, :, None], shape).copy()
         rows, columns = (self.at - (top, left)).T
         pixels.transpose(0, 2, 1, 3)[columns, rows] = self.pixels.transpose(0, 2, 1)
-        in_one = pixels.reshape(shape[0] * side, shape[2] * side).T
+        in_one = pixels.reshape(shape[0] * block_w, shape[2] * block_h).T
+        first_y, first_x = top * block_h, left * block_w
         height, width = self.image_hw
-        return Window(in_one[: height - top * side, : width - left * side], top * side, left * side)
+        return Window(in_one[: height - first_y, : width - first_x], first_y, first_x)
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,10 @@ class _Axis:
     nb_pixels: NDArray[np.int64]
 
     @staticmethod
-    def of(nb_cells: int, padded: int, resized: int, pixels: int, block: int) -> _Axis:
+    def of(nb_cells: int, padded: int, resized: int, pixels: int) -> _Axis:
         """Lengths: in cells, and in pixels of the padded input, the resized image, the image."""
+        cell_px = pixels / resized * padded / nb_cells
+        block = min(16 * max(1, round(CELLS_A_BLOCK * cell_px / 16)), pixels)
         identity = torch.eye(nb_cells, dtype=torch.float64)[None, None]
         in_input = F.interpolate(identity, (padded, nb_cells), mode="bilinear")[:, :, :resized]
         weights = F.interpolate(in_input, (pixels, nb_cells), mode="bilinear")[0, 0]
@@ -123,22 +126,16 @@ class _Axis:
 @lru_cache(maxsize=4)
 def _axes(frame: Frame, cells_hw: tuple[int, int]) -> tuple[_Axis, _Axis]:
     """Rows and columns. Kept from one mask to the next, as all masks of an image share them."""
-    cell_px = max(
-        image / (cells * resized / padded)
-        for image, cells, resized, padded in zip(
-            frame.image_hw, cells_hw, frame.resized_hw, frame.input_hw, strict=True
-        )
-    )
-    block = 16 * max(1, round(CELLS_A_BLOCK * cell_px / 16))
     sizes = zip(cells_hw, frame.input_hw, frame.resized_hw, frame.image_hw, strict=True)
-    rows, columns = (_Axis.of(*size, block) for size in sizes)
+    rows, columns = (_Axis.of(*size) for size in sizes)
     return rows, columns
 
 
 def draw_mask(frame: Frame, low_res: Tensor, threshold: float, offset: float) -> DrawnMask:
-    """The mask where the logits are over `threshold`, and its counts. low_res: (h, w), on the CPU.
+    """The mask where the logits are over `threshold`, and its counts.
 
-    Pixels as `Frame.to_image_logits` has them, but for rounding.
+    low_res: (h, w), finite, on the CPU. The pixels are those of `Frame.to_image_logits`, but for
+    rounding.
     """
     rows, columns = _axes(frame, (low_res.shape[0], low_res.shape[1]))
     coldest, hottest = _extremes(low_res, rows, columns)
@@ -146,10 +143,10 @@ def draw_mask(frame: Frame, low_res: Tensor, threshold: float, offset: float) ->
     at = ((hottest > threshold - abs(offset)) & ~inside).nonzero()
     whole_px = int(rows.nb_pixels @ inside.numpy() @ columns.nb_pixels)
     nb_high = nb_low = whole_px
-    block = rows.weights.shape[1]
-    pixels = np.empty((len(at), block, block), dtype=bool)
+    block_h, block_w = rows.weights.shape[1], columns.weights.shape[1]
+    pixels = np.empty((len(at), block_h, block_w), dtype=bool)
     first = 0
-    for part in torch.split(at, max(1, BLOCKS_AT_A_TIME_PX // block**2)):
+    for part in torch.split(at, max(1, BLOCKS_AT_A_TIME_PX // (block_h * block_w))):
         logits = _logits(low_res, rows, columns, part)
         nb_high += int(np.count_nonzero(logits > threshold + offset))
         nb_low += int(np.count_nonzero(logits > threshold - offset))
@@ -166,7 +163,7 @@ def _extremes(low_res: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Ten
 
 
 def _logits(low_res: Tensor, rows: _Axis, columns: _Axis, at: Tensor) -> NDArray[np.float32]:
-    """The pixels of blocks, whose rows and columns are `at`, (U, 2). -> (U, B, B)."""
+    """The pixels of blocks, whose rows and columns are `at`, (U, 2). -> (U, Bh, Bw)."""
     row, column = at.unbind(dim=1)
     cells = low_res[rows.cells[row][:, :, None], columns.cells[column][:, None]]
     down = torch.bmm(rows.weights[row], cells)

@@ -46,8 +46,10 @@ def find_device(name: str = "auto") -> torch.device:
 def find_precision(name: str, device: torch.device) -> torch.dtype:
     """What `--precision` names: auto, fp32, bf16 or fp16. auto is fp32, whose masks are exact.
 
-    Raises DeviceError for fp16 on a CPU, which has no fast way to multiply it.
+    Raises DeviceError for another name, and for fp16 on a CPU, which does not multiply it fast.
     """
+    if name not in PRECISIONS:
+        raise DeviceError(f"precision {name}", "unknown", f"use {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type == "cpu":
         raise DeviceError("precision fp16", "slow on a CPU", "use fp32 or bf16")
     return PRECISIONS[name]

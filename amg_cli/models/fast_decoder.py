@@ -89,9 +89,12 @@ def share(
 
 
 def pays(transformer: TwoWayTransformer, nb_tokens: int) -> bool:
-    """Whether it is less work to project the tokens of a prompt than the image."""
+    """Whether products with a prompt's mix are less work than with the image's tokens.
+
+    A block adds a row to the mix for each head and token, where the image has a column a channel.
+    """
     attention = transformer.final_attn_token_to_image
-    return nb_tokens * attention.num_heads < attention.q_proj.out_features
+    return nb_tokens * attention.num_heads < attention.q_proj.in_features
 
 
 def transform(

@@ -78,9 +78,11 @@ class FastDrawing:
         height, width = self.upscaling.cells_hw
         drawn = [kernels.new_empty(0, 4 * height, 4 * width)]
         for image, of_part, kept in parts:
-            wanted = kept.any(dim=0)  # masks that no prompt of the part keeps are not drawn
-            if wanted.any():
-                drawn.append(self.upscaling.draw(image, of_part[:, wanted])[kept[:, wanted]])
+            rows = kept.any(dim=1)
+            if rows.any():
+                # All masks of a prompt, so that none depends on which others are kept.
+                masks = self.upscaling.draw(image.of_prompts(rows), of_part[rows])
+                drawn.append(masks[kept[rows]])
         return torch.cat(drawn)
 
 

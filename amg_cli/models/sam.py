@@ -76,7 +76,8 @@ class Sam(nn.Module):
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
         self.config = config
-        self.precision = torch.float32  # of encoding and drawing; scores and softmax stay fp32
+        # Of encoding, of drawing, and of products with a prompt's own part of the image.
+        self.precision = torch.float32
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_hidden_dim)
         self.mask_decoder = DECODERS[config.decoder.kind](config.decoder, config.embed_dim)

@@ -44,8 +44,8 @@ def load_model(
     progress: a bar on stderr while downloading
     Raises WeightsError for a file that is missing, damaged, not a checkpoint, of another
     architecture than asked for, or cannot be downloaded; ConfigError for a model type that is not
-    known, or an image size that does not fit it; DeviceError for a device that is not there, or
-    that is slow at the precision.
+    known, or an image size that does not fit it; DeviceError for a device or precision that
+    is not there.
     """
     if model_type:
         _known(model_type)
@@ -70,7 +70,7 @@ def load_checkpoint(path: Path, model_type: str | None = None) -> Sam:
     if wanted and wanted.name != found:
         remedy = f"give {wanted.name} weights, or leave the model type out"
         raise WeightsError(path, f"holds {found}, but {wanted.name} was asked for", remedy)
-    with torch.device("meta"):  # no numbers are drawn that the checkpoint replaces
+    with torch.device("meta"):  # but for a few tokens, nothing is drawn that the file replaces
         model = Sam(ZOO[found].config)
     singles = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
     model.load_state_dict(singles, strict=True, assign=True)
