@@ -39,11 +39,10 @@ def speed() -> str:
 
 def quality() -> str:
     """Class-agnostic average recall of each method on each COCO-like data set."""
-    head = ["", "data", "masks an image", "AR@1000", "small", "medium", "large", "best IoU"]
-    head += ["one point: first, best of three", "one box"]
-    return markdown(
-        head, [row for name, data, found in _results() for row in _recall(name, data, found)]
-    )
+    head = ["", "data", "masks an image", "AR@100", "AR@1000", "small", "medium", "large"]
+    head += ["best IoU", "one point: first, best of three", "one box: the same"]
+    results = [result for result in _results() if "segments" in result[2]["scores"]]
+    return markdown(head, [_recall(*result) for result in results])
 
 
 def partitions() -> str:
@@ -69,23 +68,22 @@ def _results() -> Iterator[tuple[str, str, Any]]:
 def _recall(name: str, data: str, found: Any) -> list[str]:
     scores = found["scores"]["all"]
     segments = found["scores"]["segments"]
-    sizes = [_figure(scores[f"AR@1000{size}"]) for size in ("", " small", " medium", " large")]
-    prompted = [
-        ", ".join(
-            _figure(found["scores"].get(kind, {}).get(which))
-            for which in ("first", "best of three")
-        )
-        for kind in ("one point", "one box")
-    ]
+    keys = ("AR@100", "AR@1000", *(f"AR@1000 {size}" for size in ("small", "medium", "large")))
+    recalls = [_figure(scores[key]) for key in keys]
+    prompted = [_prompted(found["scores"].get(kind)) for kind in ("one point", "one box")]
     masks = f"{segments['masks an image']:.0f}"
     return [
         name,
         f"{data} ({found['images']})",
         masks,
-        *sizes,
+        *recalls,
         _figure(segments["mean best IoU"]),
         *prompted,
     ]
+
+
+def _prompted(scores: dict[str, float] | None) -> str:
+    return "–" if scores is None else f"{scores['first']:.3f}, {scores['best of three']:.3f}"
 
 
 def _figure(value: float | None) -> str:
