@@ -38,7 +38,7 @@ MODEL_OPTIONS = (
         "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto",
         show_default=True, help="Of most products. auto is fp32, with the reference's masks; bf16 "
         "is faster on processors that have it (see amg doctor): outlines move by pixels, and of a "
-        "hundred masks about three are others. fp16 is for GPUs.",
+        "hundred masks about six are others. fp16 is for GPUs.",
     ),
     click.option(
         "--image-size", type=click.IntRange(min=16), metavar="N",
