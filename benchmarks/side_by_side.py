@@ -77,16 +77,16 @@ def contenders_vit_b(folder: Path) -> dict[str, Contender]:
     }
 
 
-def timed_run(command: list[str]) -> tuple[float, float]:
-    """Run a command to its end. -> wall seconds, and its peak memory in MB."""
+def timed_run(command: list[str]) -> tuple[float, float, str]:
+    """Run a command to its end. -> wall seconds, its peak memory in MB, and its stderr."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = process.stderr.read() if process.stderr else b""
+    said = process.stderr.read().decode() if process.stderr else ""
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if status:
-        raise click.ClickException(f"{' '.join(command)} failed:\n{said.decode()[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024
+        raise click.ClickException(f"{' '.join(command)} failed:\n{said[-2000:]}")
+    return seconds, usage.ru_maxrss / 1024, said
 
 
 def runs(
@@ -96,7 +96,7 @@ def runs(
     plan = [(i, image, name) for i in range(rounds) for image in images for name in contenders]
     for round_, image, name in tqdm(plan, unit="run"):
         with tempfile.TemporaryDirectory() as scratch:
-            seconds, peak_mb = timed_run(contenders[name](image, Path(scratch)))
+            seconds, peak_mb, _ = timed_run(contenders[name](image, Path(scratch)))
         yield {
             "contender": name,
             "image": image.name,

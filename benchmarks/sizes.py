@@ -8,17 +8,13 @@ Each is a whole process of `amg --timings` on the image, scaled for the sizes; o
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 import cv2
-from side_by_side import machine
+from side_by_side import amg, machine, timed_run
 
 POINTS = (8, 16, 32, 64)
 MEGAPIXELS = (0.3, 1, 3, 12, 50, 100)
@@ -38,23 +34,11 @@ def scaled(image: Path, megapixels: float, folder: Path) -> Path:
 def one_run(image: Path, checkpoint: Path, *options: str) -> dict[str, Any]:
     """Run `amg`. -> seconds, peak memory, and its stages."""
     with tempfile.TemporaryDirectory() as folder:
-        given = ["--input", str(image), "--output", f"{folder}/out", "--convert-to-rle"]
-        given += ["--checkpoint", str(checkpoint), "--timings", "--quiet", *options]
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "amg_cli", *given],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        said = process.stderr.read() if process.stderr else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-    if status:
-        raise click.ClickException(said)
+        command = amg("--checkpoint", str(checkpoint), "--timings", *options)(image, Path(folder))
+        seconds, peak_mb, said = timed_run(command)
     rows = [line.split() for line in said.splitlines() if line.endswith("%")]
     stages = {row[0]: float(row[1]) for row in rows}
-    return {"seconds": round(seconds, 2), "peak_mb": usage.ru_maxrss // 1024, "stages_s": stages}
+    return {"seconds": round(seconds, 2), "peak_mb": round(peak_mb), "stages_s": stages}
 
 
 @click.command()

@@ -59,10 +59,8 @@ class FastUpscaling:
         layers: Any = upscaling  # a list of modules to the type checker
         first, norm, _, second, _ = layers
         halves, bias = _halves(first), first.bias.repeat(2)
-        dtype, tokens = (
-            layout.dtype,
-            _used(base.tokens.T.contiguous(), layout.cells_hw, layout.used_hw).T,
-        )
+        dtype = layout.dtype
+        tokens = _used(base.tokens.T.contiguous(), layout.cells_hw, layout.used_hw).T
         upper, lower = (F.linear(tokens, half).to(dtype) for half in halves)
         above, below = (F.linear(base.constant, half, bias).to(dtype) for half in halves)
         up, down = (half.to(dtype) for half in _halves(second))
