@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amg_cli.models.products import linear, matmuls
 from amg_cli.models.transformer import Attention
 
 
@@ -61,7 +62,7 @@ class Base:
 class Factors:
     """N prompts' own part of the image tokens. Before the first block there is none of it.
 
-    scale (N, L), mix (N, R, L), in 16 bits if asked for, spans (N, R, C)
+    scale (N, L), mix (N, R, L), spans (N, R, C)
     told: for each block so far (N, H, T, D + 1), the heads' values and a 1 after them
     """
 
@@ -84,31 +85,32 @@ class Projected:
 
     weight: (H, D, C)
     of_base, of_rest: (H, D, L); the rest is the constant, the positions and the bias
+    of_both: their sum, the projection where a prompt has no part of the image yet
     """
 
     weight: Tensor
     of_base: Tensor
     of_rest: Tensor
+    of_both: Tensor
 
     @staticmethod
-    def of(linear: nn.Linear, num_heads: int, base: Base, positions: Tensor) -> Projected:
+    def of(layer: nn.Linear, num_heads: int, base: Base, positions: Tensor) -> Projected:
         """Project a base by head. positions: (L, C)."""
-        of_base = F.linear(base.tokens, linear.weight)
-        of_rest = F.linear(positions + base.constant, linear.weight, linear.bias)
-        return Projected(
-            linear.weight.view(num_heads, -1, linear.in_features),
-            _by_head(of_base, num_heads).mT.contiguous(),
-            _by_head(of_rest, num_heads).mT.contiguous(),
-        )
+        of_base = linear(base.tokens, layer.weight)
+        of_rest = linear(positions + base.constant, layer.weight, layer.bias)
+        parts = (of_base, of_rest, of_base + of_rest)
+        weight = layer.weight.view(num_heads, -1, layer.in_features)
+        return Projected(weight, *(_by_head(part, num_heads).mT.contiguous() for part in parts))
 
     def products(self, heads: Tensor, factors: Factors | None) -> Tensor:
         """Products of `heads`, (N, H, T, D), with every image token's. -> (N, H, T, L)."""
-        products = products_by_head(heads, self.of_base)
-        if factors is not None:
+        if factors is None:
+            products = products_by_head(heads, self.of_both)
+        else:
+            products = products_by_head(heads, self.of_base)
             absorbed = (heads @ self.weight).flatten(1, 2)
-            add_product(products, absorbed @ factors.spans.mT, factors.mix)
-            products.mul_(factors.scale[:, None])
-        products.add_(products_by_head(heads, self.of_rest))
+            products.add_(matmuls(absorbed @ factors.spans.mT, factors.mix))
+            products.mul_(factors.scale[:, None]).add_(products_by_head(heads, self.of_rest))
         return products.view(*heads.shape[:3], -1)
 
 
@@ -124,12 +126,12 @@ class Values:
     constant: Tensor
 
     @staticmethod
-    def of(linear: nn.Linear, num_heads: int, base: Base) -> Values:
+    def of(layer: nn.Linear, num_heads: int, base: Base) -> Values:
         """Project a base by head."""
         return Values(
-            linear.weight.view(num_heads, -1, linear.in_features),
-            _by_head(F.linear(base.tokens, linear.weight), num_heads),
-            F.linear(base.constant, linear.weight, linear.bias),
+            layer.weight.view(num_heads, -1, layer.in_features),
+            _by_head(linear(base.tokens, layer.weight), num_heads),
+            linear(base.constant, layer.weight, layer.bias),
         )
 
     def weighed(self, weights: Tensor, factors: Factors) -> Tensor:
@@ -141,8 +143,7 @@ class Values:
         weights = weights.mul_(factors.scale[:, None, None])
         in_a_row = weights.transpose(0, 1).flatten(1, 2)
         seen = torch.bmm(in_a_row, self.of_base).view(num_heads, count, nb_tokens, -1)
-        by_mix = torch.bmm(weights.flatten(1, 2).to(factors.mix.dtype), factors.mix.mT)
-        mixed = by_mix.to(factors.spans.dtype) @ factors.spans
+        mixed = matmuls(weights.flatten(1, 2), factors.mix.mT) @ factors.spans
         seen = seen.transpose(0, 1) + mixed.view(*weights.shape[:3], -1) @ self.weight.mT
         return seen.transpose(1, 2).flatten(2) + self.constant
 
@@ -152,24 +153,21 @@ class Normed:
     """The sum of an image and what a prompt tells it, normed, as far as no prompt changes it.
 
     norm: whose scale is computed for each prompt
-    dtype: of a prompt's mix, and so of the products with it, which are most of the work
     squares: (L,), of the centred base
     products: for each block (H, D + 1, L), of its spans with the base, twice
     spans: for each block (H, D + 1, C), centred
     """
 
     norm: nn.LayerNorm
-    dtype: torch.dtype
     squares: Tensor
     products: tuple[Tensor, ...]
     spans: tuple[Tensor, ...]
 
     @staticmethod
-    def of(norm: nn.LayerNorm, centred: Base, dtype: torch.dtype) -> Normed:
+    def of(norm: nn.LayerNorm, centred: Base) -> Normed:
         """Of a base to which the block's attention has been added, centred."""
         return Normed(
             norm,
-            dtype,
             centred.tokens.square().sum(dim=1),
             tuple(2 * span @ centred.tokens.T for span in centred.spans),
             centred.spans,
@@ -183,11 +181,9 @@ class Normed:
         mix, told = weights.flatten(1, 2), F.pad(values, (0, 1), value=1.0)
         all_told: tuple[Tensor, ...] = (told,)
         scale = torch.ones_like(mix[:, 0])
-        if factors is None:
-            mix = mix.to(self.dtype)
-        else:
+        if factors is not None:
             scale, all_told = factors.scale, (*factors.told, told)
-            mix = torch.cat([factors.mix, mix.div_(scale[:, None]).to(self.dtype)], dim=1)
+            mix = torch.cat([factors.mix, mix.div_(scale[:, None])], dim=1)
         parts = zip(all_told, self.spans, strict=True)
         spans = torch.cat([(heads @ span).flatten(1, 2) for heads, span in parts], dim=1)
         variance = scale.square() * self._squares(mix, spans, all_told) / spans.shape[2]
@@ -204,7 +200,7 @@ class Normed:
             # Each pair of blocks counts twice, and is taken when the later one's turn has come.
             pairs = among[:, first:last, :last].clone()
             pairs[:, :, :first] *= 2
-            part = add_product(products_by_head(heads, of_base), pairs, mix[:, :last])
+            part = products_by_head(heads, of_base).add_(matmuls(pairs, mix[:, :last]))
             squares = squares + part.mul_(mix[:, first:last]).sum(dim=1)
             first = last
         return squares
@@ -216,13 +212,6 @@ def products_by_head(heads: Tensor, of_image: Tensor) -> Tensor:
     in_a_row = heads.transpose(0, 1).flatten(1, 2)
     products = torch.bmm(in_a_row, of_image).view(num_heads, count, nb_tokens, -1)
     return products.transpose(0, 1).flatten(1, 2)
-
-
-def add_product(to: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Add the product of matrices a and b, batch by batch, in the type of b. Writes over `to`."""
-    if to.dtype == b.dtype:
-        return to.baddbmm_(a, b)
-    return to.add_(torch.bmm(a.to(b.dtype), b))
 
 
 def _by_head(x: Tensor, num_heads: int) -> Tensor:

@@ -55,13 +55,8 @@ class SharedImage:
     base: Base
 
 
-def share(
-    transformer: TwoWayTransformer, image: Tensor, positions: Tensor, dtype: torch.dtype
-) -> SharedImage:
-    """Project an image for all its prompts. image, positions: (L, C).
-
-    dtype: of the products with each prompt's own part of the image; all else is as precise as these
-    """
+def share(transformer: TwoWayTransformer, image: Tensor, positions: Tensor) -> SharedImage:
+    """Project an image for all its prompts. image, positions: (L, C)."""
     base = Base(image, torch.zeros_like(image[0]))
     blocks = []
     for layer in _blocks(transformer):
@@ -72,7 +67,7 @@ def share(
                 look=Projected.of(look.k_proj, look.num_heads, base, positions),
                 seen=Values.of(look.v_proj, look.num_heads, base),
                 tell=Projected.of(tell.q_proj, tell.num_heads, base, positions),
-                told=Normed.of(layer.norm4, sum_, dtype),
+                told=Normed.of(layer.norm4, sum_),
             )
         )
         base = sum_.normed_by(layer.norm4)
@@ -80,7 +75,7 @@ def share(
     values = first.seen.of_base + first.seen.constant.view(last.num_heads, 1, -1)
     return SharedImage(
         blocks=tuple(blocks),
-        keys=(first.look.of_base + first.look.of_rest).mT.contiguous(),
+        keys=first.look.of_both.mT.contiguous(),
         values=values,
         last_look=Projected.of(last.k_proj, last.num_heads, base, positions),
         last_seen=Values.of(last.v_proj, last.num_heads, base),

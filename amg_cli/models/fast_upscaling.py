@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amg_cli.models.factors import Base, Factors
+from amg_cli.models.products import linear, matmuls
 
 UNDRAWN = -1e4  # a logit that is under every threshold; not infinite, as zero weights multiply it
 
@@ -31,6 +32,11 @@ class Layout:
     used_hw: tuple[int, int]
     dtype: torch.dtype
 
+    def used(self, x: Tensor) -> Tensor:
+        """The cells that are drawn. (…, L) -> (…, U)."""
+        cells = x.view(*x.shape[:-1], *self.cells_hw)
+        return cells[..., : self.used_hw[0], : self.used_hw[1]].flatten(-2)
+
 
 @dataclass(frozen=True)
 class FastUpscaling:
@@ -40,8 +46,7 @@ class FastUpscaling:
     matrices, constants: of that projection
     norm: of a quarter's channels
     sixteenths, sixteenths_bias: the matrices from a quarter to its upper and its lower half
-    cells_hw: the embedding's h and w, L = h * w
-    used_hw: the cells that are drawn, from the first on; the others are padding
+    layout: what is drawn; L = h * w
     """
 
     quarters: tuple[Tensor, Tensor]
@@ -50,8 +55,7 @@ class FastUpscaling:
     norm: Any
     sixteenths: tuple[Tensor, Tensor]
     sixteenths_bias: Tensor
-    cells_hw: tuple[int, int]
-    used_hw: tuple[int, int]
+    layout: Layout
 
     @staticmethod
     def of(upscaling: nn.Sequential, base: Base, layout: Layout) -> FastUpscaling:
@@ -60,9 +64,9 @@ class FastUpscaling:
         first, norm, _, second, _ = layers
         halves, bias = _halves(first), first.bias.repeat(2)
         dtype = layout.dtype
-        tokens = _used(base.tokens.T.contiguous(), layout.cells_hw, layout.used_hw).T
-        upper, lower = (F.linear(tokens, half).to(dtype) for half in halves)
-        above, below = (F.linear(base.constant, half, bias).to(dtype) for half in halves)
+        tokens = layout.used(base.tokens.T.contiguous()).T
+        upper, lower = (linear(tokens, half).to(dtype) for half in halves)
+        above, below = (linear(base.constant, half, bias).to(dtype) for half in halves)
         up, down = (half.to(dtype) for half in _halves(second))
         return FastUpscaling(
             quarters=(upper, lower),
@@ -71,8 +75,7 @@ class FastUpscaling:
             norm=copy.deepcopy(norm).to(dtype),
             sixteenths=(up, down),
             sixteenths_bias=second.bias.repeat(2).to(dtype),
-            cells_hw=layout.cells_hw,
-            used_hw=layout.used_hw,
+            layout=layout,
         )
 
     def draw(self, image: Factors, kernels: Tensor) -> Tensor:
@@ -80,34 +83,28 @@ class FastUpscaling:
 
         They are `UNDRAWN` in the padding.
         """
-        (height, width), (used_height, used_width) = self.cells_hw, self.used_hw
+        (height, width), (used_height, used_width) = self.layout.cells_hw, self.layout.used_hw
         shape = (*kernels.shape[:2], height, 2, 2, 4 * width)
         drawn = kernels.new_full(shape, UNDRAWN)
-        norm, dtype = self.norm, self.sixteenths_bias.dtype
+        norm, dtype = self.norm, self.layout.dtype
         kernels = kernels.to(dtype)
-        scale, mix = (
-            _used(x, self.cells_hw, self.used_hw).to(dtype) for x in (image.scale, image.mix)
-        )
+        scale, mix = (self.layout.used(x).to(dtype) for x in (image.scale, image.mix))
+        mix = mix.mT.contiguous()
         for i in range(2):
             # Rows of pixels stay whole: cells of a row, then left and right, then channels.
             own = (image.spans @ self.matrices[i]).to(dtype)
             shared = self.quarters[i].expand(len(own), -1, -1)
-            quarters = torch.baddbmm(shared, mix.mT, own)
+            quarters = matmuls(mix, own, plus=shared)
             quarters = torch.addcmul(self.constants[i], quarters, scale[..., None])
             quarters = quarters.view(len(own), -1, *norm.weight.shape)
             quarters = F.layer_norm(quarters, norm.weight.shape, norm.weight, norm.bias, norm.eps)
             quarters = F.gelu(quarters)
             for j in range(2):
-                pixels = F.gelu(F.linear(quarters, self.sixteenths[j], self.sixteenths_bias))
-                logits = kernels @ pixels.view(len(kernels), -1, kernels.shape[2]).mT
+                pixels = linear(quarters, self.sixteenths[j], self.sixteenths_bias, gelu=True)
+                logits = matmuls(kernels, pixels.view(len(kernels), -1, kernels.shape[2]).mT)
                 rows = logits.view(*shape[:2], used_height, -1)
                 drawn[:, :, :used_height, i, j, : 4 * used_width] = rows
         return drawn.flatten(2, 4)
-
-
-def _used(x: Tensor, cells_hw: tuple[int, int], used_hw: tuple[int, int]) -> Tensor:
-    """The cells that are drawn. (…, L) -> (…, U)."""
-    return x.view(*x.shape[:-1], *cells_hw)[..., : used_hw[0], : used_hw[1]].flatten(-2)
 
 
 def _halves(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amg_cli.models.products import Linear
+
 
 class LayerNorm2d(nn.Module):
     """Layer norm over the channels of each position."""
@@ -31,7 +33,7 @@ class Mlp(nn.Module):
     def __init__(self, channels_in: int, hidden: int, channels_out: int, depth: int) -> None:
         super().__init__()
         widths = [channels_in, *[hidden] * (depth - 1), channels_out]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C_in) -> (…, C_out)."""

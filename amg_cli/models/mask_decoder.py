@@ -75,7 +75,7 @@ class FastDrawing:
         """As `Drawing`. -> (K, 4h, 4w)."""
         size = len(keep) // len(self.images)
         parts = zip(self.images, torch.split(kernels, size), torch.split(keep, size), strict=True)
-        height, width = self.upscaling.cells_hw
+        height, width = self.upscaling.layout.cells_hw
         drawn = [kernels.new_empty(0, 4 * height, 4 * width)]
         for image, of_part, kept in parts:
             rows = kept.any(dim=1)
@@ -140,7 +140,7 @@ class TwoWayDecoder(nn.Module):
     ) -> Shared:
         """What all prompts without a mask have in common on one image, for `forward_shared`."""
         image, positions = (features + per_cell)[0].flatten(1).T, features_pe[0].flatten(1).T
-        shared = share(self.transformer, image.contiguous(), positions.contiguous(), layout.dtype)
+        shared = share(self.transformer, image.contiguous(), positions.contiguous())
         return Shared(shared, FastUpscaling.of(self.output_upscaling, shared.base, layout))
 
     def forward_shared(self, shared: Shared, tokens: Tensor, multimask: bool) -> Decoded:

@@ -76,7 +76,7 @@ class Sam(nn.Module):
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
         self.config = config
-        # Of encoding, of drawing, and of products with a prompt's own part of the image.
+        # Of drawing masks, and of encoding where the encoder is made for it.
         self.precision = torch.float32
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_hidden_dim)
@@ -89,9 +89,8 @@ class Sam(nn.Module):
 
     def encode(self, image: Tensor) -> Embedding:
         """Normalised, padded images to embeddings. (B, 3, H, W) -> B embeddings."""
-        with torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
-        ):
+        coarse = self.precision != torch.float32 and self.image_encoder.in_16_bits
+        with torch.autocast(self.device.type, self.precision, enabled=coarse):
             features = self.image_encoder(image).float()
         cells_hw = (features.shape[2], features.shape[3])
         positions = self.prompt_encoder.cell_positions(cells_hw)

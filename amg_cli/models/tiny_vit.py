@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from amg_cli.models.layers import in_windows, neck
+from amg_cli.models.products import Linear
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,8 @@ class WindowAttention(nn.Module):
         self.num_heads = num_heads
         self.window = window
         self.norm = nn.LayerNorm(channels, eps=eps)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = Linear(channels, 3 * channels)
+        self.proj = Linear(channels, channels)
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, window * window))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,12 +145,12 @@ class Mlp(nn.Module):
     def __init__(self, channels: int, hidden: int, eps: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels, eps=eps)
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
+        self.fc1 = Linear(channels, hidden)
+        self.fc2 = Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, C) -> (B, L, C)."""
-        return self.fc2(F.gelu(self.fc1(self.norm(x))))
+        return self.fc2(self.fc1(self.norm(x), gelu=True))
 
 
 class TinyVitBlock(nn.Module):
@@ -199,7 +200,13 @@ class Stage(nn.Module):
 
 
 class TinyVit(nn.Module):
-    """The image encoder."""
+    """The image encoder.
+
+    in_16_bits: whether it may be computed so. This one is not worth it: it takes a fifth of a
+        second less on a CPU, of some ten for a photograph, and moves one mask in twelve.
+    """
+
+    in_16_bits = False
 
     def __init__(self, config: TinyVitConfig, embed_dim: int) -> None:
         super().__init__()

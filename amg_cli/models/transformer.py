@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amg_cli.models.products import Linear
+
 
 class Attention(nn.Module):
     """Multi-head attention, inside at C / downsample channels."""
@@ -17,10 +19,10 @@ class Attention(nn.Module):
         super().__init__()
         inner = channels // downsample
         self.num_heads = num_heads
-        self.q_proj = nn.Linear(channels, inner)
-        self.k_proj = nn.Linear(channels, inner)
-        self.v_proj = nn.Linear(channels, inner)
-        self.out_proj = nn.Linear(inner, channels)
+        self.q_proj = Linear(channels, inner)
+        self.k_proj = Linear(channels, inner)
+        self.v_proj = Linear(channels, inner)
+        self.out_proj = Linear(inner, channels)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """(N, A, C), (N, B, C), (N, B, C) -> (N, A, C)."""
@@ -35,8 +37,8 @@ class TokenMlp(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(channels, hidden)
-        self.lin2 = nn.Linear(hidden, channels)
+        self.lin1 = Linear(channels, hidden)
+        self.lin2 = Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, C) -> (N, T, C)."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amg_cli.models.layers import DropPath, in_windows, neck
+from amg_cli.models.products import Linear
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Attention(nn.Module):
         super().__init__()
         channels = config.embed_dim
         self.num_heads = config.nb_heads
-        self.qkv = nn.Linear(channels, 3 * channels, bias=config.qkv_bias)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = Linear(channels, 3 * channels, bias=config.qkv_bias)
+        self.proj = Linear(channels, channels)
         self.attn_drop_rate = config.attn_drop_rate
         self.drop = nn.Dropout(config.drop_rate)
         self.use_rel_pos = config.use_rel_pos
@@ -123,13 +124,13 @@ class Mlp(nn.Module):
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         hidden = int(config.embed_dim * config.mlp_ratio)
-        self.lin1 = nn.Linear(config.embed_dim, hidden)
-        self.lin2 = nn.Linear(hidden, config.embed_dim)
+        self.lin1 = Linear(config.embed_dim, hidden)
+        self.lin2 = Linear(hidden, config.embed_dim)
         self.drop = nn.Dropout(config.drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, C)."""
-        return self.drop(self.lin2(F.gelu(self.lin1(x))))
+        return self.drop(self.lin2(self.lin1(x, gelu=True)))
 
 
 class Block(nn.Module):
@@ -153,7 +154,12 @@ class Block(nn.Module):
 
 
 class Vit(nn.Module):
-    """The image encoder."""
+    """The image encoder.
+
+    in_16_bits: whether it may be computed so. On a CPU made for that it takes half the time.
+    """
+
+    in_16_bits = True
 
     def __init__(self, config: VitConfig, embed_dim: int) -> None:
         super().__init__()
