@@ -102,6 +102,8 @@ class Attention(nn.Module):
         above = distances(self.rel_pos_h, height)[top : top + query.shape[2]]
         along_h = torch.einsum("nqhwc,hkc->nqhwk", query, above)
         along_w = torch.einsum("nqhwc,wkc->nqhwk", query, distances(self.rel_pos_w, width))
+        # A sum lies in memory as its summands do; to be flattened it would else be copied.
+        along_h, along_w = along_h.contiguous(), along_w.contiguous()
         return (along_h[..., :, None] + along_w[..., None, :]).flatten(4).flatten(2, 3)
 
 
