@@ -12,7 +12,7 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.frame import Frame
 from amg_cli.core.masks import Candidates
-from amg_cli.generation import generate
+from amg_cli.generation import encoded_crop, generate
 from amg_cli.generation.grid import crops
 from amg_cli.generation.propose import propose
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
@@ -99,7 +99,9 @@ class Drawing:
     def scores(self):
         return torch.tensor(self.model.scores).repeat(len(self.points_xy), 1)
 
-    def logits(self, keep):
+    def logits(self, keep=None):
+        if keep is None:
+            keep = torch.ones_like(self.scores, dtype=torch.bool)
         centres = torch.arange(SIDE_PX) + 0.5
         drawn = []
         for point, radius in keep.nonzero().tolist():
@@ -269,7 +271,9 @@ def test_a_mask_of_a_crop_lies_where_its_point_is_in_the_image():
 
 
 def test_a_mask_that_fills_a_crop_ends_where_the_crop_does(monkeypatch):
-    monkeypatch.setattr(module, "touches_crop_edge", lambda boxes, *_: boxes[:, 0] != boxes[:, 0])
+    monkeypatch.setattr(
+        encoded_crop, "touches_crop_edge", lambda boxes, *_: boxes[:, 0] != boxes[:, 0]
+    )
     config = settings(crop_n_layers=1, points_per_side=1)
     found = first_of_three(propose(Discs(radii_px=(500, 500, 500)), blank(60, 100), config))
     wanted = [(0, 0, 100, 60), (0, 0, 60, 40), (0, 20, 60, 60), (40, 0, 100, 40), (40, 20, 100, 60)]

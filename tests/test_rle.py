@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -70,6 +71,15 @@ def check_codec(mask):
 @given(MASKS)
 def test_any_mask_is_encoded_as_coco_does_and_comes_back(mask):
     check_codec(mask)
+
+
+@given(STACKS, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+def test_windows_on_a_device_are_encoded_as_one_by_one(stack, above, left, below, right):
+    size_hw = (above + stack.shape[1] + below, left + stack.shape[2] + right)
+    found = rle_codec.encode_on_device(torch.from_numpy(stack), (above, left), size_hw)
+    pad = ((above, below), (left, right))
+    assert found == [rle_codec.encode(np.pad(mask, pad)) for mask in stack]
+    assert rle_codec.encode_on_device(torch.from_numpy(stack[:0]), (above, left), size_hw) == []
 
 
 @special

@@ -74,6 +74,8 @@ class Frame:
 
         Two bilinear steps, without antialias, cutting the padding between: the reference, step 4.
         """
+        if not len(low_res):  # which torch does not interpolate
+            return low_res.new_empty(0, *self.image_hw)
         logits = F.interpolate(low_res[None], self.input_hw, mode="bilinear")
         logits = logits[..., : self.resized_hw[0], : self.resized_hw[1]]
         return F.interpolate(logits, self.image_hw, mode="bilinear")[0]

@@ -7,11 +7,14 @@ compressed to text. H and W are the mask's height and width in pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+from torch import Tensor
+from torch.nn import functional as F
 
 
 class Rle(TypedDict):
@@ -39,13 +42,42 @@ def encode_window(
     window: NDArray[np.bool_], top_left: tuple[int, int], size_hw: tuple[int, int]
 ) -> Rle:
     """A mask of (H, W) that is empty outside `window`, (h, w) bool, whose place is `top_left`."""
-    (top, left), (height, width) = top_left, size_hw
     columns = window.T
-    if window.shape[0] < height:  # then at least one empty pixel parts two columns
+    if window.shape[0] < size_hw[0]:  # then at least one empty pixel parts two columns
         columns = np.pad(columns, ((0, 0), (0, 1)))
     flat = np.concatenate([[False], columns.ravel(), [False]])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
-    column, row = np.divmod(changes, columns.shape[1] or 1)
+    return _from_changes(changes, columns.shape[1], top_left, size_hw)
+
+
+def encode_on_device(
+    masks: Tensor, top_left: tuple[int, int], size_hw: tuple[int, int]
+) -> list[Rle]:
+    """As `encode_window` for windows of one place, (K, h, w) bool on any device.
+
+    What comes to the CPU is where a pixel differs from the one before it.
+    """
+    columns = masks.mT
+    if masks.shape[1] < size_hw[0]:
+        columns = F.pad(columns, (0, 1))
+    flat = F.pad(columns.flatten(1), (1, 1))
+    mask, change = (flat[:, 1:] != flat[:, :-1]).nonzero().cpu().numpy().T
+    bounds = np.searchsorted(mask, np.arange(len(masks) + 1))
+    return [
+        _from_changes(change[first:last], columns.shape[2], top_left, size_hw)
+        for first, last in pairwise(bounds)
+    ]
+
+
+def _from_changes(
+    changes: NDArray[np.int64], column_px: int, top_left: tuple[int, int], size_hw: tuple[int, int]
+) -> Rle:
+    """From where a window, read column by column, changes between 0, which it starts with, and 1.
+
+    column_px: pixels of a column as read
+    """
+    (top, left), (height, width) = top_left, size_hw
+    column, row = np.divmod(changes, column_px or 1)
     places = (left + column) * height + top + row
     runs = np.diff(places, prepend=0, append=height * width)
     if runs[-1] == 0:  # the mask ends with the image

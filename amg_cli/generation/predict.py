@@ -73,7 +73,7 @@ def predict_boxes(
 @torch.inference_mode()
 def _predict(model: Sam, encoded: Encoded, prompts: Prompts) -> Prediction:
     decoded = model.decode(encoded.embedding, prompts)
-    low_res = decoded.logits(torch.ones_like(decoded.scores, dtype=torch.bool))
+    low_res = decoded.logits()
     masks = encoded.frame.to_image_logits(low_res) > model.config.mask_threshold
     by_prompt = masks.view(*decoded.scores.shape, *masks.shape[1:])
     return Prediction(by_prompt.cpu(), decoded.scores.cpu())

@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.boxes import touches_crop_edge
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.frame import Frame
 from amg_cli.core.masks import Candidates
 from amg_cli.core.timings import count, timed
 from amg_cli.core.upsample import draw_mask
-from amg_cli.generation.grid import Crop, checked_grids, crops
+from amg_cli.generation.encoded_crop import EncodedCrop
+from amg_cli.generation.grid import checked_grids, crops
 from amg_cli.generation.grid import point_grids as regular_grids
-from amg_cli.generation.predict import encode_image
+from amg_cli.generation.on_device import propose_on_device
 from amg_cli.generation.select import high_pred_iou, is_stable
+from amg_cli.models import fast_decoder
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
-from amg_cli.models.sam import Embedding, Sam
+from amg_cli.models.sam import Sam
 
 # Prompts decoded in one call, always this many (the last are padded), so that a prompt's result
 # depends neither on points_per_batch nor on its neighbours' number. On a CPU 4 stay in the cache.
-GROUP_ON_CPU, GROUP_ON_GPU = 4, 64
+GROUP = 4
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Masks that pass the score, at low resolution, on the CPU.
+    """Masks that pass the score, at low resolution.
 
     low_res (K, h, w) logits; pred_iou (K,); prompt (K,): the index of each mask's point
     """
@@ -60,50 +60,31 @@ def propose(
         raise ValueError("image_rgb: the image has no pixels")
     grids = regular_grids(config) if point_grids is None else checked_grids(point_grids, config)
     height, width = image_rgb.shape[:2]
-    return Candidates.concat(
-        [
-            part
-            for crop in crops((height, width), config)
-            for part in _propose_in_crop(model, image_rgb, crop, grids[crop.layer], config)
-        ]
-    )
+    parts: list[Candidates] = []
+    for crop in crops((height, width), config):
+        encoded = EncodedCrop.of(model, image_rgb, crop, grids[crop.layer])
+        if model.device.type in fast_decoder.ONE_BY_ONE:
+            drawn = _draw(model, encoded, config)
+            parts += (_measure(d, encoded, model.config.mask_threshold, config) for d in drawn)
+        else:
+            parts.append(propose_on_device(model, encoded, config))
+    return Candidates.concat(parts)
 
 
-def _propose_in_crop(
-    model: Sam,
-    image_rgb: NDArray[np.uint8],
-    crop: Crop,
-    unit_grid: NDArray[np.float64],
-    config: GenerationConfig,
-) -> Iterator[Candidates]:
-    """The candidates of one crop, in parts bounded by points_per_batch and by memory."""
-    height, width = crop.size_hw
-    encoded = encode_image(model, crop.cut(image_rgb))
-    frame = encoded.frame
-    points_xy = unit_grid * np.array([width, height])
-    threshold, image_hw = model.config.mask_threshold, (image_rgb.shape[0], image_rgb.shape[1])
-    for drawn in _draw(model, encoded.embedding, frame.to_input_xy(points_xy), config):
-        yield _measure(drawn, frame, points_xy, threshold, crop, image_hw, config)
-
-
-def _draw(
-    model: Sam, embedding: Embedding, points_xy: Tensor, config: GenerationConfig
-) -> Iterator[Drawn]:
-    """Decode each point, and draw its masks that pass the score. points_xy: (N, 2), model input.
+def _draw(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> Iterator[Drawn]:
+    """Decode each point, and draw its masks that pass the score.
 
     One `Drawn` for every points_per_batch points, rounded up to whole groups.
     """
-    size = GROUP_ON_CPU if model.device.type == "cpu" else GROUP_ON_GPU
-    groups_at_a_time = -(-config.points_per_batch // size)
-    groups = torch.split(points_xy, size)
+    groups_at_a_time = -(-config.points_per_batch // GROUP)
+    groups = torch.split(crop.input_xy(), GROUP)
     for first in range(0, len(groups), groups_at_a_time):
         low_res, pred_iou, prompt = [], [], []
         for i, group in enumerate(groups[first : first + groups_at_a_time], start=first):
-            padded = group[torch.arange(size).clamp(max=len(group) - 1)]
-            points = padded[:, None].to(model.device)
-            labels = torch.full((size, 1), FOREGROUND, device=model.device)
+            padded = group[torch.arange(GROUP).clamp(max=len(group) - 1)]
+            labels = torch.full((GROUP, 1), FOREGROUND)
             with timed("prompts"):
-                decoded = model.decode(embedding, Prompts(points, labels))
+                decoded = model.decode(crop.embedding, Prompts(padded[:, None], labels))
             keep = high_pred_iou(decoded.scores, config)
             keep[len(group) :] = False
             with timed("logits"):
@@ -111,51 +92,37 @@ def _draw(
             count("prompts", len(group))
             count("candidates", len(group) * keep.shape[1])
             pred_iou.append(decoded.scores[keep])
-            prompt.append(i * size + keep.nonzero()[:, 0])
-        yield Drawn(torch.cat(low_res).cpu(), torch.cat(pred_iou).cpu(), torch.cat(prompt).cpu())
+            prompt.append(i * GROUP + keep.nonzero()[:, 0])
+        yield Drawn(torch.cat(low_res), torch.cat(pred_iou), torch.cat(prompt))
 
 
 def _measure(
-    drawn: Drawn,
-    frame: Frame,
-    points_xy: NDArray[np.float64],
-    mask_threshold: float,
-    crop: Crop,
-    image_hw: tuple[int, int],
-    config: GenerationConfig,
+    drawn: Drawn, crop: EncodedCrop, threshold: float, config: GenerationConfig
 ) -> Candidates:
     """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge.
 
-    points_xy (N, 2), all prompts, in pixels of the crop. One mask is held at a time.
+    One mask is held at a time.
     """
-    x0, y0, _, _ = crop.box_xyxy
+    top, left = crop.top_left
     rles, boxes, stability, kept = [], [], [], []
     for i, logits in enumerate(drawn.low_res):
         with timed("upsample"):
-            drawn_mask = draw_mask(frame, logits, mask_threshold, config.stability_score_offset)
-            score = torch.tensor(drawn_mask.stability_score)
+            mask = draw_mask(crop.frame, logits, threshold, config.stability_score_offset)
+            score = torch.tensor(mask.stability_score)
             if not is_stable(score, config):
                 continue
-            window = drawn_mask.window()
+            window = mask.window()
         if window.pixels.any():
-            place = (y0 + window.top, x0 + window.left)
+            place = (top + window.top, left + window.left)
             with timed("rle"):
-                rles.append(rle_codec.encode_window(window.pixels, place, image_hw))
+                rles.append(rle_codec.encode_window(window.pixels, place, crop.image_hw))
             boxes.append(window.box_xyxy)
             stability.append(score)
             kept.append(i)
     count("after IoU", len(drawn.low_res))
     count("after stability", len(rles))
-    offset = torch.tensor([x0, y0, x0, y0])
-    crop_box = torch.tensor(crop.box_xyxy)
-    points = torch.from_numpy(points_xy[drawn.prompt[kept].numpy()])
-    candidates = Candidates(
-        rles=tuple(rles),
-        boxes_xyxy=torch.tensor(boxes, dtype=torch.int64).view(-1, 4) + offset,
-        pred_iou=drawn.pred_iou[kept],
-        stability_score=torch.tensor(stability),
-        points_xy=points + offset[:2],
-        crop_boxes_xyxy=crop_box.expand(len(rles), 4),
+    boxes_xyxy = torch.tensor(boxes, dtype=torch.int64).view(-1, 4)
+    candidates = crop.candidates(
+        rles, boxes_xyxy, drawn.pred_iou[kept], torch.tensor(stability), drawn.prompt[kept]
     )
-    image_box = torch.tensor([0, 0, image_hw[1], image_hw[0]])
-    return candidates[~touches_crop_edge(candidates.boxes_xyxy, crop_box, image_box)]
+    return candidates[~crop.is_cut(boxes_xyxy)]

@@ -6,7 +6,6 @@ projection of the image tokens, most of which all prompts share; the second is o
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +43,7 @@ class FastUpscaling:
 
     quarters: two of (U, 2 * C/4), of U cells that are drawn: the base, upscaled once
     matrices, constants: of that projection
-    norm: of a quarter's channels
+    norm_weight, norm_bias, norm_eps: of the layer norm of a quarter's channels
     sixteenths, sixteenths_bias: the matrices from a quarter to its upper and its lower half
     layout: what is drawn; L = h * w
     """
@@ -52,7 +51,9 @@ class FastUpscaling:
     quarters: tuple[Tensor, Tensor]
     matrices: tuple[Tensor, Tensor]
     constants: tuple[Tensor, Tensor]
-    norm: Any
+    norm_weight: Tensor
+    norm_bias: Tensor
+    norm_eps: float
     sixteenths: tuple[Tensor, Tensor]
     sixteenths_bias: Tensor
     layout: Layout
@@ -72,7 +73,9 @@ class FastUpscaling:
             quarters=(upper, lower),
             matrices=(halves[0].T, halves[1].T),
             constants=(above, below),
-            norm=copy.deepcopy(norm).to(dtype),
+            norm_weight=norm.weight.to(dtype),
+            norm_bias=norm.bias.to(dtype),
+            norm_eps=norm.eps,
             sixteenths=(up, down),
             sixteenths_bias=second.bias.repeat(2).to(dtype),
             layout=layout,
@@ -86,7 +89,7 @@ class FastUpscaling:
         (height, width), (used_height, used_width) = self.layout.cells_hw, self.layout.used_hw
         shape = (*kernels.shape[:2], height, 2, 2, 4 * width)
         drawn = kernels.new_full(shape, UNDRAWN)
-        norm, dtype = self.norm, self.layout.dtype
+        dtype, channels = self.layout.dtype, self.norm_weight.shape
         kernels = kernels.to(dtype)
         scale, mix = (self.layout.used(x).to(dtype) for x in (image.scale, image.mix))
         mix = mix.mT.contiguous()
@@ -96,8 +99,10 @@ class FastUpscaling:
             shared = self.quarters[i].expand(len(own), -1, -1)
             quarters = matmuls(mix, own, plus=shared)
             quarters = torch.addcmul(self.constants[i], quarters, scale[..., None])
-            quarters = quarters.view(len(own), -1, *norm.weight.shape)
-            quarters = F.layer_norm(quarters, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+            quarters = quarters.view(len(own), -1, *channels)
+            quarters = F.layer_norm(
+                quarters, channels, self.norm_weight, self.norm_bias, self.norm_eps
+            )
             quarters = F.gelu(quarters)
             for j in range(2):
                 pixels = linear(quarters, self.sixteenths[j], self.sixteenths_bias, gelu=True)

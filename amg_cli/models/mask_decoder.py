@@ -5,6 +5,7 @@ Source: Kirillov et al. 2023, "Segment Anything". Parameter names are the offici
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,7 +36,7 @@ class TwoWayConfig:
 class Drawing(Protocol):
     """The images of N prompts, which their masks are drawn on."""
 
-    def draw(self, kernels: Tensor, keep: Tensor) -> Tensor:
+    def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
         """Weigh each image by the kernels, (N, M, C / 8), that keep, (N, M), names."""
 
 
@@ -47,13 +48,15 @@ class PlainDrawing:
     image: Tensor
     cells_hw: tuple[int, int]
 
-    def draw(self, kernels: Tensor, keep: Tensor) -> Tensor:
+    def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
         """As `Drawing`. -> (K, 4h, 4w)."""
-        rows = keep.any(dim=1)
+        rows = slice(None) if keep is None else keep.any(dim=1)
         image = self.image[rows].mT.reshape(-1, self.image.shape[2], *self.cells_hw)
         upscaled: Tensor = self.upscaling(image)
-        drawn = kernels[rows] @ upscaled.flatten(2)
-        return drawn.view(*drawn.shape[:2], *upscaled.shape[2:])[keep[rows]]
+        drawn = (kernels[rows] @ upscaled.flatten(2)).view(
+            -1, kernels.shape[1], *upscaled.shape[2:]
+        )
+        return drawn.flatten(0, 1) if keep is None else drawn[keep[rows]]
 
 
 @dataclass(frozen=True)
@@ -70,20 +73,27 @@ class FastDrawing:
 
     upscaling: FastUpscaling
     images: list[Factors]
+    draw_all: Callable[[FastUpscaling, Factors, Tensor], Tensor]
 
-    def draw(self, kernels: Tensor, keep: Tensor) -> Tensor:
+    def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
         """As `Drawing`. -> (K, 4h, 4w)."""
-        size = len(keep) // len(self.images)
-        parts = zip(self.images, torch.split(kernels, size), torch.split(keep, size), strict=True)
+        size = len(kernels) // len(self.images)
+        parts = list(zip(self.images, torch.split(kernels, size), strict=True))
+        if keep is None:
+            drawn = [self._masks(image, of_part).flatten(0, 1) for image, of_part in parts]
+            return torch.cat(drawn)
         height, width = self.upscaling.layout.cells_hw
         drawn = [kernels.new_empty(0, 4 * height, 4 * width)]
-        for image, of_part, kept in parts:
+        for (image, of_part), kept in zip(parts, torch.split(keep, size), strict=True):
             rows = kept.any(dim=1)
             if rows.any():
                 # All masks of a prompt, so that none depends on which others are kept.
-                masks = self.upscaling.draw(image.of_prompts(rows), of_part[rows])
+                masks = self._masks(image.of_prompts(rows), of_part[rows])
                 drawn.append(masks[kept[rows]])
         return torch.cat(drawn)
+
+    def _masks(self, image: Factors, kernels: Tensor) -> Tensor:
+        return self.draw_all(self.upscaling, image, kernels)
 
 
 class TwoWayDecoder(nn.Module):
@@ -114,6 +124,8 @@ class TwoWayDecoder(nn.Module):
         self.iou_prediction_head = Mlp(
             embed_dim, config.iou_head_hidden_dim, nb_masks, config.iou_head_depth
         )
+        # What `compile_model` replaces.
+        self.transform, self.draw_all = transform, FastUpscaling.draw
 
     def forward(
         self,
@@ -145,10 +157,10 @@ class TwoWayDecoder(nn.Module):
 
     def forward_shared(self, shared: Shared, tokens: Tensor, multimask: bool) -> Decoded:
         """What `forward` computes, by less work. For inference, where `pays` says so."""
-        tokens, images = transform(
+        tokens, images = self.transform(
             self.transformer, self._with_own(tokens), shared.image, self._nb_own
         )
-        return self._scored(tokens, FastDrawing(shared.upscaling, images), multimask)
+        return self._scored(tokens, FastDrawing(shared.upscaling, images, self.draw_all), multimask)
 
     def pays(self, tokens: Tensor) -> bool:
         """Whether `forward_shared` is less work than `forward` for such prompts."""
@@ -189,10 +201,9 @@ class Decoded:
     def logits(self, keep: Tensor | None = None) -> Tensor:
         """Draw the masks that `keep`, (N, M) bool, names; all without it. -> (K, 4h, 4w).
 
-        K masks in row-major order of `keep`. A prompt without one costs nothing.
+        K masks in row-major order of `keep`. A prompt without one costs nothing; but on a GPU the
+        program waits to learn which, where without `keep` it goes on.
         """
-        if keep is None:
-            keep = torch.ones_like(self.scores, dtype=torch.bool)
         kernels = torch.stack(
             [mlp(self.mask_tokens[:, i]) for i, mlp in enumerate(self.hypernetworks)], dim=1
         )

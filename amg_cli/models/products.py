@@ -50,9 +50,10 @@ def matmuls(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
 
 
 def _by_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's operator applies: on a CPU, without gradients or autocast."""
+    """Whether oneDNN's operator applies: on a CPU, without gradients, autocast or a compiler."""
     return (
         _ONEDNN is not None
+        and not torch.compiler.is_compiling()
         and x.device.type == "cpu"
         and x.dtype == weight.dtype
         and x.dtype in _TYPES

@@ -83,7 +83,8 @@ class PromptEncoder(nn.Module):
 
         T is 0 for masks alone. `input_hw` is the padded input's size in pixels.
         """
-        tokens = [torch.zeros(len(prompts), 0, self.no_mask_embed.weight.shape[1]).to(self.device)]
+        channels = self.no_mask_embed.weight.shape[1]
+        tokens = [torch.zeros(len(prompts), 0, channels, device=self.device)]
         if prompts.points_xy is not None and prompts.labels is not None:
             points, labels = prompts.points_xy, prompts.labels
             if prompts.boxes_xyxy is None:
@@ -124,7 +125,8 @@ class PromptEncoder(nn.Module):
     def _positions(self, points_xy: Tensor, input_hw: tuple[int, int]) -> Tensor:
         """Encode pixels by their centres. (N, P, 2) -> (N, P, C)."""
         height, width = input_hw
-        return self.pe_layer((points_xy + 0.5) / points_xy.new_tensor([width, height]))
+        x, y = (points_xy + 0.5).unbind(dim=-1)
+        return self.pe_layer(torch.stack([x / width, y / height], dim=-1))
 
     def _points(self, points_xy: Tensor, labels: Tensor, input_hw: tuple[int, int]) -> Tensor:
         """Position and label of each point. (N, P, 2), (N, P) -> (N, P, C)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,6 +79,8 @@ class Sam(nn.Module):
         self.config = config
         # Of drawing masks, and of encoding where the encoder is made for it.
         self.precision = torch.float32
+        # Whether masks are drawn where the image is padding too, so that shapes never change.
+        self.fixed_shapes = False
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_hidden_dim)
         self.mask_decoder = DECODERS[config.decoder.kind](config.decoder, config.embed_dim)
@@ -90,7 +93,7 @@ class Sam(nn.Module):
     def encode(self, image: Tensor) -> Embedding:
         """Normalised, padded images to embeddings. (B, 3, H, W) -> B embeddings."""
         coarse = self.precision != torch.float32 and self.image_encoder.in_16_bits
-        with torch.autocast(self.device.type, self.precision, enabled=coarse):
+        with torch.autocast(self.device.type, self.precision) if coarse else nullcontext():
             features = self.image_encoder(image).float()
         cells_hw = (features.shape[2], features.shape[3])
         positions = self.prompt_encoder.cell_positions(cells_hw)
@@ -103,7 +106,9 @@ class Sam(nn.Module):
         resized_hw: what the image covers of the input, in pixels; beyond it nothing is drawn
         """
         cells_hw = (embedding.features.shape[2], embedding.features.shape[3])
-        sizes = zip(cells_hw, embedding.input_hw, resized_hw or embedding.input_hw, strict=True)
+        if resized_hw is None or self.fixed_shapes:
+            resized_hw = embedding.input_hw
+        sizes = zip(cells_hw, embedding.input_hw, resized_hw, strict=True)
         height, width = (_used_cells(*size) for size in sizes)
         shared = self.mask_decoder.share(
             embedding.features,

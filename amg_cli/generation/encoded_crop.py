@@ -1,0 +1,98 @@
+"""A crop that the model has encoded, and the points it is prompted with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amg_cli.core.boxes import touches_crop_edge
+from amg_cli.core.frame import Frame
+from amg_cli.core.masks import Candidates
+from amg_cli.core.rle import Rle
+from amg_cli.generation.grid import Crop
+from amg_cli.generation.predict import Encoded, encode_image
+from amg_cli.models.sam import Embedding, Sam
+
+
+@dataclass(frozen=True)
+class EncodedCrop:
+    """A part of an image, ready for prompts. N counts its points.
+
+    points_xy: (N, 2) float64, in pixels of the crop
+    image_hw:  of the whole image, in pixels
+    """
+
+    crop: Crop
+    encoded: Encoded
+    points_xy: NDArray[np.float64]
+    image_hw: tuple[int, int]
+
+    @staticmethod
+    def of(
+        model: Sam, image_rgb: NDArray[np.uint8], crop: Crop, unit_grid: NDArray[np.float64]
+    ) -> EncodedCrop:
+        """Cut and encode a crop. image_rgb (H, W, 3); unit_grid (N, 2), in the unit square."""
+        height, width = crop.size_hw
+        encoded = encode_image(model, crop.cut(image_rgb))
+        points_xy = unit_grid * np.array([width, height])
+        return EncodedCrop(crop, encoded, points_xy, (image_rgb.shape[0], image_rgb.shape[1]))
+
+    @property
+    def frame(self) -> Frame:
+        """How the crop lies in the model's input."""
+        return self.encoded.frame
+
+    @property
+    def embedding(self) -> Embedding:
+        """What prompts are decoded on."""
+        return self.encoded.embedding
+
+    @property
+    def top_left(self) -> tuple[int, int]:
+        """Where its first pixel lies in the image."""
+        x0, y0, _, _ = self.crop.box_xyxy
+        return y0, x0
+
+    def input_xy(self) -> Tensor:
+        """The points, in pixels of the model's input. -> (N, 2) float32."""
+        return self.frame.to_input_xy(self.points_xy)
+
+    def is_cut(self, boxes_xyxy: Tensor) -> Tensor:
+        """Whether a box ends where the crop does, inside the image. (K, 4), of the crop -> (K,)."""
+        height, width = self.image_hw
+        crop_box = torch.tensor(self.crop.box_xyxy)
+        image_box = torch.tensor([0, 0, width, height])
+        return touches_crop_edge(self._in_image(boxes_xyxy), crop_box, image_box)
+
+    def candidates(
+        self,
+        rles: Sequence[Rle],
+        boxes_xyxy: Tensor,
+        pred_iou: Tensor,
+        stability_score: Tensor,
+        prompt: Tensor,
+    ) -> Candidates:
+        """K masks of this crop, placed in the image.
+
+        rles: of the image's size; boxes_xyxy (K, 4) int64, in pixels of the crop
+        pred_iou, stability_score (K,); prompt (K,): the index of each mask's point
+        """
+        points = torch.from_numpy(self.points_xy[prompt.numpy()])
+        y0, x0 = self.top_left
+        return Candidates(
+            rles=tuple(rles),
+            boxes_xyxy=self._in_image(boxes_xyxy),
+            pred_iou=pred_iou,
+            stability_score=stability_score,
+            points_xy=points + torch.tensor([x0, y0]),
+            crop_boxes_xyxy=torch.tensor(self.crop.box_xyxy).expand(len(rles), 4),
+        )
+
+    def _in_image(self, boxes_xyxy: Tensor) -> Tensor:
+        y0, x0 = self.top_left
+        return boxes_xyxy + torch.tensor([x0, y0, x0, y0])

@@ -1,0 +1,38 @@
+"""A compiled model gives the same masks, and compiles nothing anew for images of other sizes."""
+
+import numpy as np
+import pytest
+import torch
+
+from amg_cli import generate, load_model
+from amg_cli.core.errors import DeviceError
+from amg_cli.models import fast_decoder
+from amg_cli.models.compiled import compile_model
+from tests.test_fast_decoder import wide_model
+from tests.test_on_device import assert_same_masks
+from tests.test_propose import settings
+
+
+def test_one_compilation_serves_images_of_all_sizes(monkeypatch):
+    """By torch's tracer and without its code generator, which needs a compiler."""
+    monkeypatch.setattr(fast_decoder, "ONE_BY_ONE", ())  # as on a GPU, for which this is made
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((60, 90), (80, 33))]
+    config = settings(points_per_side=3)
+    plain, compiled = wide_model(), wide_model()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compile_model(compiled, backend=backend)
+    for image in images:
+        assert_same_masks(generate(image, compiled, config), generate(image, plain, config))
+        assert len(graphs) == 3  # the encoder, the transformer, drawing
+    torch.compiler.reset()
+
+
+def test_compiling_for_a_cpu_is_refused(random_checkpoint):
+    with pytest.raises(DeviceError, match="compiling: makes it slower on a CPU; leave it out"):
+        compile_model(load_model(random_checkpoint, device="cpu"))

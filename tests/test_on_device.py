@@ -1,0 +1,128 @@
+"""The way for GPUs, on a CPU, against the way for CPUs; and that nothing in it waits."""
+
+import dataclasses
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+from amg_cli import GenerationConfig, generate
+from amg_cli.core.rle import decode
+from amg_cli.core.timings import collect
+from amg_cli.generation import on_device
+from amg_cli.generation.encoded_crop import EncodedCrop
+from amg_cli.generation.grid import crops, point_grids
+from amg_cli.generation.predict import Encoded
+from amg_cli.models import fast_decoder
+from amg_cli.models.sam import Sam
+from tests.conftest import photo, shared
+from tests.test_fast_decoder import wide_model
+from tests.test_propose import KEEP_ALL, Discs, settings
+
+propose = import_module("amg_cli.generation.propose").propose
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """From here on every device is taken for a GPU."""
+    return lambda: monkeypatch.setattr(fast_decoder, "ONE_BY_ONE", ())
+
+
+def assert_same_masks(found, wanted, differing_px=2):
+    assert [mask.box_xyxy for mask in found] == [mask.box_xyxy for mask in wanted]
+    for a, b in zip(found, wanted, strict=True):
+        assert np.count_nonzero(a.array() != b.array()) <= differing_px
+        assert a.pred_iou == pytest.approx(b.pred_iou, abs=1e-5)
+        assert a.stability_score == pytest.approx(b.stability_score, abs=1e-3)
+        assert (a.point_xy, a.crop_box_xyxy) == (b.point_xy, b.crop_box_xyxy)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"points_per_side": 1},
+        {"points_per_side": 9},  # 81 prompts: two groups, the second mostly padding
+        {"points_per_side": 5, "crop_n_layers": 1},
+        {"points_per_side": 9, "pred_iou_thresh": "median", "stability_score_thresh": "median"},
+        {"points_per_side": 5, "min_mask_region_area": 20},
+    ],
+)
+def test_it_finds_the_masks_of_the_way_for_cpus(noise, as_on_a_gpu, changes):
+    model = wide_model()
+    drawn = propose(model, noise, settings(points_per_side=9, box_nms_thresh=1.0))
+    columns = {"pred_iou_thresh": drawn.pred_iou, "stability_score_thresh": drawn.stability_score}
+    medians = {name: float(column.median()) + 1e-4 for name, column in columns.items()}
+    changes = {name: medians[name] if x == "median" else x for name, x in changes.items()}
+    config = settings(**changes)
+    with collect() as wanted_timings:
+        wanted = generate(noise, model, config)
+    as_on_a_gpu()
+    with collect() as timings:
+        found = generate(noise, model, config)
+    assert wanted
+    assert_same_masks(found, wanted)
+    assert timings.counts == wanted_timings.counts
+
+
+@pytest.mark.parametrize("radii_px", [(12.0, 16.0, 20.0), (0.0, 30.0, 90.0), (0.0, 0.0, 0.0)])
+@pytest.mark.parametrize("nb_layers", [0, 1])
+def test_masks_that_are_empty_or_cut_go(as_on_a_gpu, radii_px, nb_layers):
+    image, model = np.zeros((60, 90, 3), np.uint8), Discs(radii_px=radii_px)
+    config = settings(points_per_side=4, crop_n_layers=nb_layers)
+    wanted = generate(image, model, config)
+    as_on_a_gpu()
+    assert_same_masks(generate(image, model, config), wanted)
+    assert bool(wanted) == any(radii_px)
+
+
+def test_rounds_change_nothing(noise, as_on_a_gpu, monkeypatch):
+    model, config = wide_model(), settings(points_per_side=9)
+    as_on_a_gpu()
+    whole = generate(noise, model, config)
+    monkeypatch.setattr(on_device, "ROUND", on_device.GROUP)
+    monkeypatch.setattr(on_device, "PIXELS_AT_A_TIME", 1)  # one mask at a time
+    assert generate(noise, model, config) == whole
+
+
+def test_only_survivors_become_rles(noise, as_on_a_gpu):
+    """The boxes alone decide, so suppression comes first, and only once changes anything."""
+    model, config = wide_model(), settings(points_per_side=5)
+    as_on_a_gpu()
+    candidates = propose(model, noise, config)
+    assert len(candidates) == len(generate(noise, model, config))
+    assert all(decode(rle).any() for rle in candidates.rles)
+
+
+@pytest.mark.parametrize("multimask_from", ["fast", "plain"])
+def test_nothing_waits_for_the_device(multimask_from):
+    """Tensors of the meta device have no values: whoever asks for one gets an error."""
+    model = wide_model().to("meta")
+    pixels = torch.zeros(1, 3, 64, 64, device="meta")
+    with torch.inference_mode():
+        embedding = model.encode(pixels)
+        embedding = model.prepare(embedding) if multimask_from == "fast" else embedding
+        config = dataclasses.replace(KEEP_ALL, points_per_side=16)
+        (crop,) = crops((60, 90), config)
+        frame = EncodedCrop.of(Discs(), np.zeros((60, 90, 3), np.uint8), crop, np.zeros((1, 2)))
+        encoded = EncodedCrop(
+            crop, Encoded(frame.frame, embedding), point_grids(config)[0], (60, 90)
+        )
+        points = encoded.input_xy().to("meta")
+        measured = on_device.measure(model, encoded, points, torch.arange(256), config)
+    assert measured.low_res.shape == (768, 16, 16)
+    assert measured.boxes_xyxy.shape == (768, 4)
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        measured.boxes_xyxy.cpu()
+
+
+@pytest.mark.weights
+def test_a_photograph_gives_the_same_masks(real_model, as_on_a_gpu):
+    image = photo(shared("data/samples/dog.jpg"))
+    config = GenerationConfig(points_per_side=8)
+    wanted = generate(image, real_model, config)
+    as_on_a_gpu()
+    found = generate(image, real_model, config)
+    assert isinstance(real_model, Sam)
+    assert len(wanted) > 10
+    assert_same_masks(found, wanted)
