@@ -29,12 +29,13 @@ from amg_cli.models.compiled import compile_model
 from amg_cli.models.devices import keep_memory, synchronizer
 
 Image = NDArray[np.uint8]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Contender = Callable[[Image], int]  # -> the number of masks
 
 
 def amg(checkpoint: Path, precision: str, compiled: bool = False) -> Contender:
     """This project's."""
-    model = load_model(checkpoint, precision=precision)
+    model = load_model(checkpoint, device=DEVICE, precision=precision)
     if compiled:
         compile_model(model)
     return lambda image: len(generate(image, model))
@@ -44,7 +45,7 @@ def reference(checkpoint: Path, module: str, model_type: str) -> Contender:
     """The published generator."""
     published = importlib.import_module(module)
     model = published.sam_model_registry[model_type](checkpoint=str(checkpoint)).eval()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(DEVICE)
     generator = published.SamAutomaticMaskGenerator(model, output_mode="coco_rle")
     return lambda image: len(generator.generate(image))
 
@@ -54,7 +55,13 @@ def reference(checkpoint: Path, module: str, model_type: str) -> Contender:
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--reference", "module", help="mobile_sam or segment_anything.")
 @click.option("--model-type", default="vit_t", show_default=True, help="Of the reference.")
-@click.option("--rounds", default=5, show_default=True, help="After one that warms up.")
+@click.option(
+    "--rounds",
+    default=5,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="After one that warms up.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 def main(
     images: tuple[Path, ...],
@@ -72,7 +79,7 @@ def main(
         contenders["amg bf16 compiled"] = amg(checkpoint, "bf16", compiled=True)
     if module:
         contenders[module] = reference(checkpoint, module, model_type)
-    wait = synchronizer(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    wait = synchronizer(torch.device(DEVICE))
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for round_ in range(rounds + 1):
         for path in images:

@@ -14,6 +14,8 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
 REFERENCE = "mobilesam-mirror"
+ENCODERS, PUBLISHED = ("vit_t", "vit_b"), ("mobile_sam", "segment_anything")
+CONTENDERS = ("amg fp32", "amg bf16", "ONNX Runtime")
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -35,6 +37,27 @@ def speed() -> str:
         memory = f"{max(run['peak_mb'] for run in mine) / 1000:.1f} GB"
         rows.append([name, *cells, f"{statistics.median(ratios):.1f} ×", memory])
     return markdown(["seconds", *images, "faster", "peak memory"], rows)
+
+
+def cost() -> str:
+    """What one image costs by its number of points, its size, and threads."""
+    runs = json.loads((RESULTS / "sizes-vit_t.json").read_text())["runs"]
+    rows = []
+    for run in runs:
+        kind, value = next(iter(run.items()))
+        seconds, memory = f"{run['seconds']:.1f}", f"{run['peak_mb'] / 1000:.2f} GB"
+        rows.append([f"{value} {kind}", seconds, memory])
+    return markdown(["dog.jpg, scaled", "seconds", "peak memory"], rows)
+
+
+def encoders() -> str:
+    """Seconds of the image encoder alone, by each contender."""
+    found = [json.loads((RESULTS / f"encoders-{name}.json").read_text()) for name in ENCODERS]
+    published = [result[name] for result, name in zip(found, PUBLISHED, strict=True)]
+    rows = {name: [result[name] for result in found] for name in CONTENDERS}
+    rows["as published"] = published
+    cells = [[name, *(f"{result['median_s']:.2f}" for result in row)] for name, row in rows.items()]
+    return markdown(["seconds", *ENCODERS], cells)
 
 
 def quality() -> str:
@@ -92,7 +115,7 @@ def _figure(value: float | None) -> str:
 
 def with_tables(text: str) -> str:
     """The README's text with every table as the results have it."""
-    for make in (speed, quality, partitions):
+    for make in (speed, encoders, cost, quality, partitions):
         before, rest = text.split(f"<!-- {make.__name__} -->\n", 1)
         _, after = rest.split("<!-- end -->", 1)
         text = f"{before}<!-- {make.__name__} -->\n{make()}\n<!-- end -->{after}"

@@ -107,7 +107,7 @@ def test_random_weights_of_full_size_answer_the_same(random_vit_t, kind):
 
 @pytest.mark.parametrize("kind", ["point", "box"])
 def test_all_prompts_at_once_answer_as_one_by_one(random_vit_t, monkeypatch, kind):
-    monkeypatch.setattr(fast_decoder, "ONE_BY_ONE", ())  # as on a GPU
+    monkeypatch.setattr(fast_decoder, "IN_PARTS", ())  # as on a GPU
     embedding = embedding_of(random_vit_t, 1024)
     fast = assert_equal_answers(random_vit_t, embedding, prompts(kind, 1024, count=3))
     assert len(fast.drawing.images) == 1

@@ -26,7 +26,7 @@ propose = import_module("amg_cli.generation.propose").propose
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """From here on every device is taken for a GPU."""
-    return lambda: monkeypatch.setattr(fast_decoder, "ONE_BY_ONE", ())
+    return lambda: monkeypatch.setattr(fast_decoder, "IN_PARTS", ())
 
 
 def assert_same_masks(found, wanted, differing_px=2):
@@ -80,7 +80,7 @@ def test_rounds_change_nothing(noise, as_on_a_gpu, monkeypatch):
     model, config = wide_model(), settings(points_per_side=9)
     as_on_a_gpu()
     whole = generate(noise, model, config)
-    monkeypatch.setattr(on_device, "ROUND", on_device.GROUP)
+    monkeypatch.setattr(on_device, "BATCHES_A_ROUND", 1)
     monkeypatch.setattr(on_device, "PIXELS_AT_A_TIME", 1)  # one mask at a time
     assert generate(noise, model, config) == whole
 
@@ -94,14 +94,14 @@ def test_only_survivors_become_rles(noise, as_on_a_gpu):
     assert all(decode(rle).any() for rle in candidates.rles)
 
 
-@pytest.mark.parametrize("multimask_from", ["fast", "plain"])
-def test_nothing_waits_for_the_device(multimask_from):
+@pytest.mark.parametrize("decoder", ["fast", "plain"])
+def test_nothing_waits_for_the_device(decoder):
     """Tensors of the meta device have no values: whoever asks for one gets an error."""
     model = wide_model().to("meta")
     pixels = torch.zeros(1, 3, 64, 64, device="meta")
     with torch.inference_mode():
         embedding = model.encode(pixels)
-        embedding = model.prepare(embedding) if multimask_from == "fast" else embedding
+        embedding = model.prepare(embedding) if decoder == "fast" else embedding
         config = dataclasses.replace(KEEP_ALL, points_per_side=16)
         (crop,) = crops((60, 90), config)
         frame = EncodedCrop.of(Discs(), np.zeros((60, 90, 3), np.uint8), crop, np.zeros((1, 2)))
@@ -109,11 +109,24 @@ def test_nothing_waits_for_the_device(multimask_from):
             crop, Encoded(frame.frame, embedding), point_grids(config)[0], (60, 90)
         )
         points = encoded.input_xy().to("meta")
-        measured = on_device.measure(model, encoded, points, torch.arange(256), config)
-    assert measured.low_res.shape == (768, 16, 16)
+        drawn, measured = on_device.measure(model, encoded, points, torch.arange(256), config)
+    assert [low_res.shape for low_res in drawn] == 4 * [(192, 16, 16)]
     assert measured.boxes_xyxy.shape == (768, 4)
     with pytest.raises((NotImplementedError, RuntimeError)):
         measured.boxes_xyxy.cpu()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU of this kind is here")
+def test_nothing_waits_on_cuda(noise):
+    model, config = wide_model().to("cuda"), settings(points_per_side=16)
+    (crop,) = crops(noise.shape[:2], config)
+    encoded = EncodedCrop.of(model, noise, crop, point_grids(config)[0])
+    points = encoded.input_xy().to("cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        on_device.measure(model, encoded, points, torch.arange(256), config)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.weights

@@ -72,6 +72,10 @@ def test_it_is_not_called_where_it_does_not_apply(calls):
     layer = Linear(16, 24)
     layer(drawn(5, 16)).sum().backward()
     assert layer.weight.grad is not None
+    layer.weight.requires_grad_(False)
+    layer.bias.grad = None
+    layer(drawn(5, 16)).sum().backward()
+    assert layer.bias.grad is not None
     with torch.inference_mode():
         assert layer(drawn(0, 16)).shape == (0, 24)
         assert layer.double()(drawn(5, 16).double()).dtype == torch.float64

@@ -69,6 +69,7 @@ class Discs:
     def __post_init__(self):
         self.config = dataclasses.replace(TINY, mask_threshold=self.mask_threshold)
         self.device = torch.device("cpu")
+        self.nb_cells = 4096  # so that groups are as of the published models
         self.seen = []  # the model's inputs
         self.nb_prompts = []  # of each call of `decode`
 
@@ -129,8 +130,8 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def by_ones(tiny_model, module_noise):
-    """A 5 x 5 grid, one point at a time."""
-    return propose(tiny_model, module_noise, settings(points_per_side=5, points_per_batch=1))
+    """A 9 x 9 grid, which is two groups, one point at a time."""
+    return propose(tiny_model, module_noise, settings(points_per_side=9, points_per_batch=1))
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +141,12 @@ def module_noise():
 
 @pytest.mark.parametrize("points_per_batch", [3, 4, 7, 64, 1000])
 def test_points_per_batch_changes_no_bit(tiny_model, module_noise, by_ones, points_per_batch):
-    config = settings(points_per_side=5, points_per_batch=points_per_batch)
+    config = settings(points_per_side=9, points_per_batch=points_per_batch)
     assert_identical(propose(tiny_model, module_noise, config), by_ones)
 
 
 def test_the_same_input_gives_the_same_bits(tiny_model, module_noise, by_ones):
-    config = settings(points_per_side=5, points_per_batch=1)
+    config = settings(points_per_side=9, points_per_batch=1)
     assert_identical(propose(tiny_model, module_noise, config), by_ones)
 
 

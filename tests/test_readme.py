@@ -23,7 +23,7 @@ def test_the_help_text_is_the_programs():
 
 def test_the_tables_are_those_of_the_results():
     assert tables.with_tables(README) == README
-    for table in (tables.speed, tables.quality, tables.partitions):
+    for table in (tables.speed, tables.encoders, tables.cost, tables.quality, tables.partitions):
         assert table() in README
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from amg_cli.core import upsample
 from amg_cli.core.frame import Frame
-from amg_cli.core.upsample import DrawnMask, Window, draw_mask
+from amg_cli.core.upsample import DrawnMask, Window, draw_masks
 
 INPUT_HW, CELLS_HW = (64, 64), (16, 16)
 SIDES = st.integers(1, 150)
@@ -19,6 +19,17 @@ def smooth_logits(seed, cells_hw=CELLS_HW, level=0.0):
     """Hills and valleys of some cells, up to 8 above or below `level`. (h, w) float32."""
     coarse = torch.randn(1, 1, 5, 5, generator=torch.Generator().manual_seed(seed))
     return F.interpolate(coarse * 4, cells_hw, mode="bicubic")[0, 0].contiguous() + level
+
+
+def draw_mask(frame, low_res, threshold, offset):
+    """One mask, drawn between others, which must not matter."""
+    others = torch.full_like(low_res, 3.0), -low_res
+    together = torch.stack([others[0], low_res, others[1]])
+    _, drawn, _ = draw_masks(frame, together, threshold, offset)
+    (alone,) = draw_masks(frame, low_res[None], threshold, offset)
+    assert (drawn.nb_high, drawn.nb_low) == (alone.nb_high, alone.nb_low)
+    assert np.array_equal(drawn.window().pixels, alone.window().pixels)
+    return drawn
 
 
 def whole(window, image_hw):

@@ -17,6 +17,8 @@ from amg_cli.generation import generate
 from amg_cli.models.devices import synchronizer
 from amg_cli.models.sam import Sam
 
+NO_MEMORY = ("not enough memory", "out of memory")  # torch's words for it, on a CPU and on a GPU
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -91,7 +93,7 @@ def _as_image_error(job: Job, error: Exception) -> ImageError:
     if isinstance(error, OSError):
         cause = f"{error.strerror or error}"
         return ImageError(error.filename or job.target, cause, "mend that and run again")
-    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return ImageError(job.source, "out of memory", "lower --points-per-batch")
     first_line = str(error).partition("\n")[0]
     cause = f"unexpected {type(error).__name__}: {first_line}"

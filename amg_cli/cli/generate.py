@@ -138,10 +138,12 @@ def max_pixels(values: dict[str, Any]) -> int:
 
 def load_given_model(values: dict[str, Any]) -> Sam:
     """The model that `MODEL_OPTIONS` name, on their device and with their threads."""
-    from amg_cli.models.compiled import compile_model
-    from amg_cli.models.devices import keep_memory, set_threads
+    from amg_cli.models.compiled import check_compilable, compile_model
+    from amg_cli.models.devices import find_device, keep_memory, set_threads
     from amg_cli.models.weights import load_model
 
+    if values["compiled"]:
+        check_compilable(find_device(values["device"]))
     keep_memory()
     if values["threads"]:
         set_threads(values["threads"])

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-# In the order of the work. "logits" are the decoder's low-resolution masks, of "prompts" that pass.
+# In the order of the work. "logits" are the decoder's low-resolution masks; on a CPU of those that
+# pass the score, on a GPU of all.
 STAGES = (
     "read",
     "resize",

@@ -10,8 +10,10 @@ h, w: low-resolution cells; H, W: pixels of the image (or crop); Bh, Bw: pixels 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from amg_cli.core.frame import Frame
 
 CELLS_A_BLOCK = 8  # a block's side; an outline's blocks are wider by the cells a pixel draws on
 BLOCKS_AT_A_TIME_PX = 2**20  # pixels: four megabytes of logits
+MASKS_TOGETHER, PIXELS_TOGETHER = 8, 2**26  # drawn in one go: so many, of so many pixels in all
 
 
 @dataclass(frozen=True)
@@ -131,41 +134,68 @@ def _axes(frame: Frame, cells_hw: tuple[int, int]) -> tuple[_Axis, _Axis]:
     return rows, columns
 
 
-def draw_mask(frame: Frame, low_res: Tensor, threshold: float, offset: float) -> DrawnMask:
-    """The mask where the logits are over `threshold`, and its counts.
+def draw_masks(
+    frame: Frame, low_res: Tensor, threshold: float, offset: float
+) -> Iterator[DrawnMask]:
+    """The masks where the logits are over `threshold`, and their counts, in order.
 
-    low_res: (h, w), finite, on the CPU. The pixels are those of `Frame.to_image_logits`, but for
-    rounding.
+    low_res: (K, h, w), finite, on the CPU. The pixels are those of `Frame.to_image_logits`, but for
+    rounding. A few masks are drawn together, or one where the image is large.
     """
-    rows, columns = _axes(frame, (low_res.shape[0], low_res.shape[1]))
+    if not len(low_res):
+        return
+    height, width = frame.image_hw
+    together = min(MASKS_TOGETHER, max(1, PIXELS_TOGETHER // (height * width)))
+    for part in torch.split(low_res, together):
+        yield from _draw_together(frame, part, threshold, offset)
+
+
+def _draw_together(
+    frame: Frame, low_res: Tensor, threshold: float, offset: float
+) -> Iterator[DrawnMask]:
+    """As `draw_masks`, of a few masks, whose blocks are all held."""
+    rows, columns = _axes(frame, (low_res.shape[1], low_res.shape[2]))
     coldest, hottest = _extremes(low_res, rows, columns)
     inside = coldest > threshold + abs(offset)
     at = ((hottest > threshold - abs(offset)) & ~inside).nonzero()
-    whole_px = int(rows.nb_pixels @ inside.numpy() @ columns.nb_pixels)
-    nb_high = nb_low = whole_px
+    wholes, places = inside.numpy(), at.numpy()
+    counts = np.array([2 * [rows.nb_pixels @ whole @ columns.nb_pixels] for whole in wholes])
     block_h, block_w = rows.weights.shape[1], columns.weights.shape[1]
     pixels = np.empty((len(at), block_h, block_w), dtype=bool)
     first = 0
     for part in torch.split(at, max(1, BLOCKS_AT_A_TIME_PX // (block_h * block_w))):
         logits = _logits(low_res, rows, columns, part)
-        nb_high += int(np.count_nonzero(logits > threshold + offset))
-        nb_low += int(np.count_nonzero(logits > threshold - offset))
         np.greater(logits, threshold, out=pixels[first : first + len(part)])
+        for column, bound in enumerate((threshold + offset, threshold - offset)):
+            over = logits > bound
+            # Counted mask by mask, as numpy counts along an axis ten times as slowly.
+            counts[:, column] += [np.count_nonzero(over[of]) for of in _runs(part, len(low_res))]
         first += len(part)
-    return DrawnMask(nb_high, nb_low, inside.numpy(), at.numpy(), pixels, frame.image_hw)
+    for whole, of, (high, low) in zip(
+        wholes, _runs(at, len(low_res)), counts.tolist(), strict=True
+    ):
+        yield DrawnMask(high, low, whole, places[of, 1:], pixels[of], frame.image_hw)
+
+
+def _runs(at: Tensor, nb_masks: int) -> list[slice]:
+    """The rows of `at` that are of each mask, the first column, by which it is sorted."""
+    ends = np.searchsorted(at[:, 0].numpy(), np.arange(nb_masks + 1))
+    return [slice(first, last) for first, last in pairwise(ends)]
 
 
 def _extremes(low_res: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor]:
-    """The lowest and the highest logit of the cells each block draws on."""
-    by_row = low_res[rows.cells]
-    low, high = by_row.amin(dim=1), by_row.amax(dim=1)
-    return low[:, columns.cells].amin(dim=2), high[:, columns.cells].amax(dim=2)
+    """The lowest and the highest logit of the cells each block draws on. -> (K, rows, columns)."""
+    by_row = low_res[:, rows.cells]
+    low, high = by_row.amin(dim=2), by_row.amax(dim=2)
+    return low[:, :, columns.cells].amin(dim=3), high[:, :, columns.cells].amax(dim=3)
 
 
 def _logits(low_res: Tensor, rows: _Axis, columns: _Axis, at: Tensor) -> NDArray[np.float32]:
-    """The pixels of blocks, whose rows and columns are `at`, (U, 2). -> (U, Bh, Bw)."""
-    row, column = at.unbind(dim=1)
-    cells = low_res[rows.cells[row][:, :, None], columns.cells[column][:, None]]
+    """The pixels of blocks, whose mask, row and column are in `at`, (U, 3). -> (U, Bh, Bw)."""
+    mask, row, column = at.unbind(dim=1)
+    cells = low_res[
+        mask[:, None, None], rows.cells[row][:, :, None], columns.cells[column][:, None]
+    ]
     down = torch.bmm(rows.weights[row], cells)
     logits: NDArray[np.float32] = torch.bmm(down, columns.weights[column].mT).numpy()
     return logits

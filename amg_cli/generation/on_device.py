@@ -1,12 +1,14 @@
 """Candidates on a GPU, which nothing waits for inside the loop over prompts.
 
 There a group of prompts is drawn whole and measured at once, in shapes that do not depend on what
-is found. The CPU looks when all are done; then only masks that survive suppression become RLEs.
+is found. The CPU looks when a round of a thousand prompts is done, and only masks that survive
+suppression become RLEs.
 `propose` has the other way, for a CPU: it skips what does not pass, mask by mask.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,20 +26,19 @@ from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Sam
 
 GROUP = 64  # prompts decoded in one call, always this many: the last are padded
-ROUND = 1024  # prompts whose low-resolution masks are held until the CPU looks: 0.8 GB
-PIXELS_AT_A_TIME = 2**26  # of masks at the image's size: 0.25 GB of logits
+BATCHES_A_ROUND = 16  # batches of prompts between two looks: by default 1,024 prompts, 0.8 GB
+PIXELS_AT_A_TIME = 2**26  # of masks at the image's size, or the input's: 0.25 GB of logits
 
 
 @dataclass(frozen=True)
 class Measured:
     """K masks, measured at the crop's size.
 
-    low_res (K, h, w); pred_iou (K,); boxes_xyxy (K, 4); prompt (K,): the index of each one's point
+    pred_iou (K,); boxes_xyxy (K, 4); prompt (K,): the index of each one's point
     nb_pixels, nb_high, nb_low: (K,), those over the threshold, over it plus the stability score's
         offset, and over it less that
     """
 
-    low_res: Tensor
     pred_iou: Tensor
     nb_pixels: Tensor
     nb_high: Tensor
@@ -51,48 +52,57 @@ class Measured:
         return self.nb_high.float() / self.nb_low.clamp(min=1).float()
 
     def __getitem__(self, index: Tensor) -> Measured:
-        """Those that `index`, on the CPU, names; all but their low-resolution masks on the CPU."""
-        low_res, *columns = vars(self).values()
-        low_res = low_res[index.to(low_res.device)]
-        return Measured(low_res, *(column.cpu()[index] for column in columns))
+        """Those that `index` names."""
+        return Measured(*(column[index] for column in vars(self).values()))
+
+    def cpu(self) -> Measured:
+        """The same on the CPU, which waits for them."""
+        return Measured(*(column.cpu() for column in vars(self).values()))
 
     @staticmethod
-    def concat(parts: list[Measured]) -> Measured:
+    def concat(parts: Sequence[Measured]) -> Measured:
         """All of `parts`, in order."""
         columns = zip(*(vars(part).values() for part in parts), strict=True)
         return Measured(*(torch.cat(column) for column in columns))
 
 
 def propose_on_device(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> Candidates:
-    """The candidates of a crop that survive suppression within it, which `select` will repeat."""
+    """The candidates of a crop that survive suppression within it, best first.
+
+    `select` would suppress the others by the same settings; here they need no RLE.
+    """
     points_xy = crop.input_xy()
     indices = torch.arange(-(-len(points_xy) // GROUP) * GROUP)
     points_xy = points_xy[indices.clamp(max=len(points_xy) - 1)].to(model.device)
-    rounds = zip(torch.split(points_xy, ROUND), torch.split(indices, ROUND), strict=True)
-    found = Measured.concat(
-        [
-            _passing(measure(model, crop, points, prompts, config), crop, config)
-            for points, prompts in rounds
-        ]
-    )
+    size = -(-BATCHES_A_ROUND * config.points_per_batch // GROUP) * GROUP
+    low_res, found = [], []
+    for points, prompts in zip(
+        torch.split(points_xy, size), torch.split(indices, size), strict=True
+    ):
+        drawn, measured = measure(model, crop, points, prompts, config)
+        measured = measured.cpu()
+        passing = _passing(measured, crop, config)
+        low_res.append(_rows(drawn, passing))
+        found.append(measured[passing])
     count("prompts", len(crop.points_xy))
+    candidates = Measured.concat(found)
     with timed("nms"):
-        found = found[nms(found.boxes_xyxy, found.pred_iou, config.box_nms_thresh)]
+        kept = nms(candidates.boxes_xyxy, candidates.pred_iou, config.box_nms_thresh)
     with timed("rle"):
-        rles = _rles(found.low_res, crop, model.config.mask_threshold)
-    return crop.candidates(
-        rles, found.boxes_xyxy, found.pred_iou, found.stability_score, found.prompt
-    )
+        rles = _rles(_rows(low_res, kept), crop, model.config.mask_threshold)
+    best = candidates[kept]
+    return crop.candidates(rles, best.boxes_xyxy, best.pred_iou, best.stability_score, best.prompt)
 
 
 def measure(
     model: Sam, crop: EncodedCrop, points_xy: Tensor, prompts: Tensor, config: GenerationConfig
-) -> Measured:
-    """Every mask of some points, N of them, whole groups. Nothing here waits for the device.
+) -> tuple[list[Tensor], Measured]:
+    """Draw and measure every mask of some points, whole groups. Nothing here waits for the device.
 
     points_xy: (N, 2), of the model's input, on the device; prompts: (N,), their indices
+    -> logits (K, h, w) of each group; measures of all
     """
-    parts = []
+    drawn, parts = [], []
     labels = torch.full((GROUP, 1), FOREGROUND, device=points_xy.device)
     for points, of_group in zip(
         torch.split(points_xy, GROUP), torch.split(prompts, GROUP), strict=True
@@ -104,8 +114,9 @@ def measure(
         with timed("upsample"):
             found = _counts_and_boxes(low_res, crop, model.config.mask_threshold, config)
         of_mask = of_group.repeat_interleave(decoded.scores.shape[1])
-        parts.append(Measured(low_res, decoded.scores.flatten(), *found, of_mask))
-    return Measured.concat(parts)
+        drawn.append(low_res)
+        parts.append(Measured(decoded.scores.flatten(), *found, of_mask))
+    return drawn, Measured.concat(parts)
 
 
 def _counts_and_boxes(
@@ -125,15 +136,27 @@ def _counts_and_boxes(
     return nb_pixels, nb_high, nb_low, torch.cat(boxes)
 
 
-def _passing(measured: Measured, crop: EncodedCrop, config: GenerationConfig) -> Measured:
-    """Those that pass the thresholds, are not empty, and end at no inner edge of the crop."""
+def _passing(measured: Measured, crop: EncodedCrop, config: GenerationConfig) -> Tensor:
+    """Which pass the thresholds, are not empty, and end at no inner edge of the crop: indices."""
     real = measured.prompt < len(crop.points_xy)
-    likely = high_pred_iou(measured.pred_iou, config).cpu() & real
-    stable = (is_stable(measured.stability_score, config) & (measured.nb_pixels > 0)).cpu() & likely
+    likely = high_pred_iou(measured.pred_iou, config) & real
+    stable = is_stable(measured.stability_score, config) & (measured.nb_pixels > 0) & likely
     count("candidates", int(real.sum()))
     count("after IoU", int(likely.sum()))
     count("after stability", int(stable.sum()))
-    return measured[(stable & ~crop.is_cut(measured.boxes_xyxy.cpu())).nonzero()[:, 0]]
+    return (stable & ~crop.is_cut(measured.boxes_xyxy)).nonzero()[:, 0]
+
+
+def _rows(parts: Sequence[Tensor], index: Tensor) -> Tensor:
+    """Rows of `parts`, as if these were one tensor, without making it. index: (K,), on the CPU."""
+    ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+    of_row = torch.searchsorted(ends, index, right=True)
+    rows = parts[0].new_empty(len(index), *parts[0].shape[1:])
+    for i, part in enumerate(parts):
+        mine = (of_row == i).nonzero()[:, 0]
+        local = index[mine] - (ends[i] - len(part))
+        rows[mine.to(part.device)] = part[local.to(part.device)]
+    return rows
 
 
 def _rles(low_res: Tensor, crop: EncodedCrop, threshold: float) -> list[Rle]:
@@ -146,5 +169,7 @@ def _rles(low_res: Tensor, crop: EncodedCrop, threshold: float) -> list[Rle]:
 
 
 def _masks_at_a_time(crop: EncodedCrop) -> int:
-    height, width = crop.frame.image_hw
-    return max(1, PIXELS_AT_A_TIME // (height * width))
+    """So many that neither step of upsampling holds more than PIXELS_AT_A_TIME."""
+    frame = crop.frame
+    largest = max(height * width for height, width in (frame.image_hw, frame.input_hw))
+    return max(1, PIXELS_AT_A_TIME // largest)

@@ -14,7 +14,7 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.masks import Candidates
 from amg_cli.core.timings import count, timed
-from amg_cli.core.upsample import draw_mask
+from amg_cli.core.upsample import draw_masks
 from amg_cli.generation.encoded_crop import EncodedCrop
 from amg_cli.generation.grid import checked_grids, crops
 from amg_cli.generation.grid import point_grids as regular_grids
@@ -24,9 +24,10 @@ from amg_cli.models import fast_decoder
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Sam
 
-# Prompts decoded in one call, always this many (the last are padded), so that a prompt's result
-# depends neither on points_per_batch nor on its neighbours' number. On a CPU 4 stay in the cache.
-GROUP = 4
+# Prompts are decoded in groups of one size (the last is padded), so that a prompt's result depends
+# neither on points_per_batch nor on its neighbours' number. A group is so many prompts as have this
+# many embedding cells together, which is 4 for the published models, and at most MAX_GROUP.
+CELLS_A_GROUP, MAX_GROUP = 4 * 4096, 64
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def propose(
 ) -> Candidates:
     """Every mask that passes the thresholds and ends at no inner edge of its crop.
 
+    On a GPU only those of them that survive suppression within their crop, so that the others need
+    no RLE; `select` finds the same there.
     image_rgb (H, W, 3) uint8. Point grids as in `generate`.
     Source: the reference generator, steps 1 to 7.
     """
@@ -63,7 +66,7 @@ def propose(
     parts: list[Candidates] = []
     for crop in crops((height, width), config):
         encoded = EncodedCrop.of(model, image_rgb, crop, grids[crop.layer])
-        if model.device.type in fast_decoder.ONE_BY_ONE:
+        if model.device.type in fast_decoder.IN_PARTS:
             drawn = _draw(model, encoded, config)
             parts += (_measure(d, encoded, model.config.mask_threshold, config) for d in drawn)
         else:
@@ -76,13 +79,14 @@ def _draw(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> Iterator[D
 
     One `Drawn` for every points_per_batch points, rounded up to whole groups.
     """
-    groups_at_a_time = -(-config.points_per_batch // GROUP)
-    groups = torch.split(crop.input_xy(), GROUP)
+    size = min(MAX_GROUP, max(1, CELLS_A_GROUP // crop.embedding.nb_cells))
+    groups_at_a_time = -(-config.points_per_batch // size)
+    groups = torch.split(crop.input_xy(), size)
     for first in range(0, len(groups), groups_at_a_time):
         low_res, pred_iou, prompt = [], [], []
         for i, group in enumerate(groups[first : first + groups_at_a_time], start=first):
-            padded = group[torch.arange(GROUP).clamp(max=len(group) - 1)]
-            labels = torch.full((GROUP, 1), FOREGROUND)
+            padded = group[torch.arange(size).clamp(max=len(group) - 1)]
+            labels = torch.full((size, 1), FOREGROUND)
             with timed("prompts"):
                 decoded = model.decode(crop.embedding, Prompts(padded[:, None], labels))
             keep = high_pred_iou(decoded.scores, config)
@@ -92,22 +96,20 @@ def _draw(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> Iterator[D
             count("prompts", len(group))
             count("candidates", len(group) * keep.shape[1])
             pred_iou.append(decoded.scores[keep])
-            prompt.append(i * GROUP + keep.nonzero()[:, 0])
+            prompt.append(i * size + keep.nonzero()[:, 0])
         yield Drawn(torch.cat(low_res), torch.cat(pred_iou), torch.cat(prompt))
 
 
 def _measure(
     drawn: Drawn, crop: EncodedCrop, threshold: float, config: GenerationConfig
 ) -> Candidates:
-    """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge.
-
-    One mask is held at a time.
-    """
+    """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge."""
     top, left = crop.top_left
     rles, boxes, stability, kept = [], [], [], []
-    for i, logits in enumerate(drawn.low_res):
+    masks = draw_masks(crop.frame, drawn.low_res, threshold, config.stability_score_offset)
+    for i in range(len(drawn.low_res)):
         with timed("upsample"):
-            mask = draw_mask(crop.frame, logits, threshold, config.stability_score_offset)
+            mask = next(masks)
             score = torch.tensor(mask.stability_score)
             if not is_stable(score, config):
                 continue

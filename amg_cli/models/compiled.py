@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from amg_cli.core.errors import DeviceError
@@ -9,16 +12,21 @@ from amg_cli.models import fast_decoder
 from amg_cli.models.sam import Sam
 
 
-def compile_model(model: Sam, backend: str = "inductor") -> None:
+def check_compilable(device: torch.device) -> None:
+    """Raises DeviceError for a device on which compiling would not pay: a CPU."""
+    if device.type in fast_decoder.IN_PARTS:
+        raise DeviceError("compiling", "makes it slower on a CPU", "leave it out, or use a GPU")
+
+
+def compile_model(model: Sam, backend: str | Callable[..., Any] = "inductor") -> None:
     """Let torch compile what takes the time, when it first runs: once for images of all sizes.
 
     Masks are then drawn at one shape, of the whole padded input, and only `generate` and prompts in
     groups of one size run without compiling anew. backend: of torch.compile
 
-    Raises DeviceError for a model on a CPU, which it would make slower.
+    Errors as of `check_compilable`.
     """
-    if model.device.type in fast_decoder.ONE_BY_ONE:
-        raise DeviceError("compiling", "makes it slower on a CPU", "leave it out, or use a GPU")
+    check_compilable(model.device)
     model.fixed_shapes = True
     model.image_encoder.compile(backend=backend, dynamic=False)
     decoder = model.mask_decoder

@@ -71,12 +71,8 @@ class Factors:
     spans: Tensor
     told: tuple[Tensor, ...]
 
-    def of_prompts(self, rows: Tensor) -> Factors:
-        """Those of some prompts. rows: (N,) bool."""
-        if rows.all():
-            return self
-        told = tuple(heads[rows] for heads in self.told)
-        return Factors(self.scale[rows], self.mix[rows], self.spans[rows], told)
+    def __len__(self) -> int:
+        return len(self.scale)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 from amg_cli.models.factors import Base, Factors, Normed, Projected, Values
 from amg_cli.models.transformer import Attention, TwoWayBlock, TwoWayTransformer
 
-# Devices that take one prompt's image at a time, which stays in the cache; others take all at once.
-ONE_BY_ONE = ("cpu",)
+# Devices that take so many cells at a time, which stay in the cache; others take all at once.
+IN_PARTS = ("cpu",)
+CELLS_AT_A_TIME = 4096  # one prompt's, for the published models
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,14 @@ def transform(
 ) -> tuple[Tensor, list[Factors]]:
     """What the transformer makes of (N, T, C) tokens.
 
-    -> the first `nb_wanted` tokens of each prompt (N, nb_wanted, C), and the image: a part for each
-    prompt where `ONE_BY_ONE` says so, and one for all of them elsewhere.
+    -> the first `nb_wanted` tokens of each prompt (N, nb_wanted, C), and the image, in parts of a
+    few prompts where `IN_PARTS` says so, and in one for all of them elsewhere.
     """
-    size = 1 if tokens.device.type in ONE_BY_ONE else len(tokens)
+    size = len(tokens)
+    if tokens.device.type in IN_PARTS:
+        size = max(1, CELLS_AT_A_TIME // len(shared.base.tokens))
     token_pe = tokens
-    images: list[Factors | None] = [None] * (len(tokens) // size)
+    images: list[Factors | None] = [None] * len(torch.split(tokens, size))
     for layer, block in zip(_blocks(transformer), shared.blocks, strict=True):
         look, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
         if layer.first:
@@ -150,10 +153,11 @@ def _look(
 ) -> Tensor:
     """Tokens (N, T, C) attend each to their prompt's own image. -> (N, T, C)."""
     heads = _heads(attention, attention.q_proj(query), scaled=True)
-    parts = torch.split(heads, len(heads) // len(images))
+    known = cast("list[Factors]", images)
+    parts = torch.split(heads, [len(image) for image in known])
     seen = [
-        values.weighed(keys.products(part, image).softmax(dim=3), cast("Factors", image))
-        for part, image in zip(parts, images, strict=True)
+        values.weighed(keys.products(part, image).softmax(dim=3), image)
+        for part, image in zip(parts, known, strict=True)
     ]
     return attention.out_proj(torch.cat(seen))
 

@@ -84,7 +84,7 @@ class FastUpscaling:
     def draw(self, image: Factors, kernels: Tensor) -> Tensor:
         """N prompts' M masks each. kernels (N, M, C / 8) -> logits (N, M, 4h, 4w).
 
-        They are `UNDRAWN` in the padding.
+        They are `UNDRAWN` beyond the cells that the layout uses.
         """
         (height, width), (used_height, used_width) = self.layout.cells_hw, self.layout.used_hw
         shape = (*kernels.shape[:2], height, 2, 2, 4 * width)

@@ -69,7 +69,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class FastDrawing:
-    """Drawing by less work. images: N parts for a prompt each, or one part for all N."""
+    """Drawing by less work. images: of a few prompts each, or one of all N."""
 
     upscaling: FastUpscaling
     images: list[Factors]
@@ -77,19 +77,17 @@ class FastDrawing:
 
     def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
         """As `Drawing`. -> (K, 4h, 4w)."""
-        size = len(kernels) // len(self.images)
-        parts = list(zip(self.images, torch.split(kernels, size), strict=True))
+        sizes = [len(image) for image in self.images]
+        parts = list(zip(self.images, torch.split(kernels, sizes), strict=True))
         if keep is None:
             drawn = [self._masks(image, of_part).flatten(0, 1) for image, of_part in parts]
             return torch.cat(drawn)
         height, width = self.upscaling.layout.cells_hw
         drawn = [kernels.new_empty(0, 4 * height, 4 * width)]
-        for (image, of_part), kept in zip(parts, torch.split(keep, size), strict=True):
-            rows = kept.any(dim=1)
-            if rows.any():
-                # All masks of a prompt, so that none depends on which others are kept.
-                masks = self._masks(image.of_prompts(rows), of_part[rows])
-                drawn.append(masks[kept[rows]])
+        for (image, of_part), kept in zip(parts, torch.split(keep, sizes), strict=True):
+            if kept.any():
+                # All masks of a part, so that none depends on which others are kept.
+                drawn.append(self._masks(image, of_part)[kept])
         return torch.cat(drawn)
 
     def _masks(self, image: Factors, kernels: Tensor) -> Tensor:
@@ -133,13 +131,14 @@ class TwoWayDecoder(nn.Module):
         features_pe: Tensor,
         tokens: Tensor,
         per_cell: Tensor,
-        multimask: bool,
+        multimask: bool | None,
     ) -> Decoded:
         """Score the masks of N prompts on one image.
 
         features (1, C, h, w), features_pe (1, C, h, w), tokens (N, T, C),
         per_cell (N, C, h, w) or (1, C, 1, 1).
-        multimask: the M = 3 masks for ambiguous prompts; otherwise the M = 1 for clear ones.
+        multimask: the M = 3 masks for ambiguous prompts, or the M = 1 for clear ones; None for
+        all, that one first, as training needs them.
         """
         image = (features + per_cell).expand(len(tokens), -1, -1, -1).flatten(2).transpose(1, 2)
         tokens = self._with_own(tokens)
@@ -175,8 +174,10 @@ class TwoWayDecoder(nn.Module):
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         return torch.cat([own.expand(len(tokens), -1, -1), tokens], dim=1)
 
-    def _scored(self, tokens: Tensor, drawing: Drawing, multimask: bool) -> Decoded:
-        chosen = slice(1, self._nb_own - 1) if multimask else slice(0, 1)
+    def _scored(self, tokens: Tensor, drawing: Drawing, multimask: bool | None) -> Decoded:
+        chosen = slice(None)
+        if multimask is not None:
+            chosen = slice(1, self._nb_own - 1) if multimask else slice(0, 1)
         return Decoded(
             scores=self.iou_prediction_head(tokens[:, 0])[:, chosen],
             mask_tokens=tokens[:, 1 : self._nb_own][:, chosen],
@@ -201,8 +202,9 @@ class Decoded:
     def logits(self, keep: Tensor | None = None) -> Tensor:
         """Draw the masks that `keep`, (N, M) bool, names; all without it. -> (K, 4h, 4w).
 
-        K masks in row-major order of `keep`. A prompt without one costs nothing; but on a GPU the
-        program waits to learn which, where without `keep` it goes on.
+        K masks in row-major order of `keep`. On a CPU prompts without one cost nothing, but for
+        those of one part with others; on a GPU the program waits to learn which they are, where
+        without `keep` it goes on.
         """
         kernels = torch.stack(
             [mlp(self.mask_tokens[:, i]) for i, mlp in enumerate(self.hypernetworks)], dim=1

@@ -34,7 +34,7 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """As `F.linear`, then GELU if asked for. x (…, K), weight (C, K), bias (C) -> (…, C)."""
-    if _by_onednn(x, weight):
+    if _by_onednn(x, weight, bias):
         return _ONEDNN(x, weight, bias, "gelu" if gelu else "none", [], "none" if gelu else "")
     y = F.linear(x, weight, bias)
     return F.gelu(y) if gelu else y
@@ -42,15 +42,16 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = F
 
 def matmuls(a: Tensor, b: Tensor, plus: Tensor | None = None) -> Tensor:
     """As `torch.bmm`, or `torch.baddbmm`. (N, A, K), (N, K, B), plus (N, A, B) -> (N, A, B)."""
-    if len(a) == 1 and _by_onednn(a, b):
+    if len(a) == 1 and _by_onednn(a, b, plus):
         if plus is None:
             return linear(a, b[0].mT)
         return _ONEDNN.binary(a, plus, b[0].mT, None, "add")
     return torch.bmm(a, b) if plus is None else torch.baddbmm(plus, a, b)
 
 
-def _by_onednn(x: Tensor, weight: Tensor) -> bool:
+def _by_onednn(x: Tensor, weight: Tensor, plus: Tensor | None) -> bool:
     """Whether oneDNN's operator applies: on a CPU, without gradients, autocast or a compiler."""
+    given = (x, weight) if plus is None else (x, weight, plus)
     return (
         _ONEDNN is not None
         and not torch.compiler.is_compiling()
@@ -59,5 +60,5 @@ def _by_onednn(x: Tensor, weight: Tensor) -> bool:
         and x.dtype in _TYPES
         and x.numel() > 0
         and not torch.is_autocast_enabled("cpu")
-        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        and not (torch.is_grad_enabled() and any(t.requires_grad for t in given))
     )

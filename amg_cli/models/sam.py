@@ -66,6 +66,11 @@ class Embedding:
     def __len__(self) -> int:
         return len(self.features)
 
+    @property
+    def nb_cells(self) -> int:
+        """Cells of one image: h * w."""
+        return self.features.shape[2] * self.features.shape[3]
+
     def __getitem__(self, image: int) -> Embedding:
         """The embedding of one image, B = 1."""
         return Embedding(self.features[image][None], self.positions, self.input_hw)
@@ -103,7 +108,8 @@ class Sam(nn.Module):
         """The embedding of one image, readied for many prompts; for inference.
 
         It makes `decode` do less for points and boxes, with the same results but for rounding.
-        resized_hw: what the image covers of the input, in pixels; beyond it nothing is drawn
+        resized_hw: what the image covers of the input, in pixels; beyond it nothing is drawn, but
+            where shapes are fixed
         """
         cells_hw = (embedding.features.shape[2], embedding.features.shape[3])
         if resized_hw is None or self.fixed_shapes:
