@@ -1,0 +1,54 @@
+"""The student: a `Sam` of smaller numbers that starts with the teacher's encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from amg_cli.models.sam import Embedding, Sam
+from training.recipe import STUDENT
+
+
+def new_student(teacher: Sam) -> Sam:
+    """A student with the teacher's encoder but for the neck, and the rest drawn at random.
+
+    teacher: as in its checkpoint, nothing folded
+    """
+    student = Sam(STUDENT)
+    encoder: Any = student.image_encoder
+    taught: Any = teacher.image_encoder
+    encoder.patch_embed.load_state_dict(taught.patch_embed.state_dict())
+    encoder.layers.load_state_dict(taught.layers.state_dict())
+    return student
+
+
+FROZEN = ("image_encoder.patch_embed.", "image_encoder.layers.")
+
+
+def learnt(student: Sam) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name: all but the encoder's before its neck."""
+    return {k: v for k, v in student.named_parameters() if not k.startswith(FROZEN)}
+
+
+def not_frozen(student: Sam) -> dict[str, Tensor]:
+    """What of the student's state is not the teacher's: `learnt`, and what was drawn at random."""
+    return {k: v for k, v in student.state_dict().items() if not k.startswith(FROZEN)}
+
+
+@torch.inference_mode()
+def features_of(student: Sam, image: Tensor) -> Tensor:
+    """What the frozen part of the encoder makes of a model input. (1, 3, H, W) -> (1, C, h, w)."""
+    encoder: Any = student.image_encoder
+    image = image.contiguous(memory_format=torch.channels_last)
+    return encoder.layers(encoder.patch_embed(image))
+
+
+def embed(student: Sam, features: Tensor) -> Embedding:
+    """From `features_of` to embeddings, with gradients. (B, C, h, w) -> B embeddings."""
+    encoder: Any = student.image_encoder
+    cells_hw = (features.shape[2], features.shape[3])
+    with torch.autocast("cpu", enabled=False):  # whose 16 bits are too few for a place
+        positions = student.prompt_encoder.cell_positions(cells_hw)
+    return Embedding(encoder.neck(features), positions, student.config.input_size)

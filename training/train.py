@@ -1,0 +1,173 @@
+"""The steps: the student learns the teacher's masks and how good its own are."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
+from amg_cli.models.sam import Sam
+from training.losses import dice, focal, iou
+from training.prepare import ARRAYS
+from training.recipe import Recipe
+from training.student import embed, learnt, not_frozen
+
+STEPS_A_LINE = 50
+SECONDS_BETWEEN_SAVES = 120.0
+
+View = dict[str, NDArray[Any]]  # by the names of `ARRAYS`; of a whole part, or one row of each
+
+
+@dataclass
+class Run:
+    """A training as far as it has come. step: how many are done; average: of the weights."""
+
+    student: Sam
+    recipe: Recipe
+    optimizer: torch.optim.Optimizer = field(init=False)
+    average: dict[str, Tensor] = field(init=False)
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        recipe, weights = self.recipe, learnt(self.student)
+        self.optimizer = torch.optim.AdamW(
+            weights.values(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self.average = {name: weight.detach().clone() for name, weight in weights.items()}
+
+    def save(self, path: Path) -> None:
+        """Write all that `load` needs, whole or not at all."""
+        state = {
+            "step": self.step,
+            "weights": not_frozen(self.student),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from where `save` was called."""
+        state = torch.load(path, weights_only=True)
+        self.step, self.average = state["step"], state["average"]
+        self.student.load_state_dict(self.student.state_dict() | state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def train(run: Run, parts: list[Path], saved: Path, until: float) -> bool:
+    """Do steps until all are done or the clock says `until`. -> whether all are done."""
+    losses: list[float] = []
+    last_save = time.monotonic()
+    views = all_views(parts)
+    while run.step < run.recipe.steps and time.monotonic() < until:
+        losses.append(take_step(run, views))
+        if run.step % STEPS_A_LINE == 0:
+            print(f"step {run.step}: loss {np.mean(losses[-STEPS_A_LINE:]):.4f}", flush=True)
+        if time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
+            run.save(saved)
+            last_save = time.monotonic()
+    run.save(saved)
+    return run.step >= run.recipe.steps
+
+
+def all_views(parts: list[Path]) -> list[tuple[Path, int]]:
+    """Every prepared view: its part, and its row there."""
+    return [(part, row) for part in parts for row in range(len(_arrays(part)["used"]))]
+
+
+@lru_cache(maxsize=64)  # each holds files open, of which a process may have few
+def _arrays(part: Path) -> View:
+    """A part's arrays, mapped from disk."""
+    return {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+
+
+def take_step(run: Run, views: list[tuple[Path, int]]) -> float:
+    """One step, on views and prompts that its number alone decides. -> its loss."""
+    recipe = run.recipe
+    rng = np.random.default_rng((recipe.seed, run.step))
+    rate = learning_rate(run.step, recipe)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad()
+    chosen = [views[i] for i in rng.choice(len(views), recipe.batch_views, replace=False)]
+    rows = [{name: array[row] for name, array in _arrays(part).items()} for part, row in chosen]
+    features = torch.from_numpy(np.stack([view["features"] for view in rows]))
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = embed(run.student, features.float())
+        parts = [_loss(run, embeddings[i], view, rng) for i, view in enumerate(rows)]
+        loss = torch.stack(parts).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    weights = learnt(run.student)
+    torch.nn.utils.clip_grad_norm_(weights.values(), recipe.clip_norm)
+    run.optimizer.step()
+    run.step += 1
+    # Early on the average follows soon; later it is over many steps.
+    keep = min(recipe.ema, run.step / (run.step + 10))
+    for name, weight in weights.items():
+        run.average[name].lerp_(weight.detach(), 1 - keep)
+    return float(loss.detach())
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Rising over the warm-up, then falling as a cosine to 0."""
+    if step < recipe.warm_up:
+        return recipe.learning_rate * (step + 1) / recipe.warm_up
+    done = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def _loss(run: Run, embedding: Any, view: View, rng: np.random.Generator) -> Tensor:
+    """Of some prompts of one view: their masks, drawn by every mask token, and their scores."""
+    recipe = run.recipe
+    nb_boxes = round(recipe.batch_prompts * recipe.boxes / (recipe.points + recipe.boxes))
+    points = rng.choice(recipe.points, recipe.batch_prompts - nb_boxes, replace=False)
+    boxes = rng.choice(recipe.boxes, nb_boxes, replace=False)
+    asked = Prompts(
+        torch.from_numpy(view["points"][points])[:, None],
+        torch.full((len(points), 1), FOREGROUND),
+    )
+    in_boxes = Prompts(boxes_xyxy=torch.from_numpy(view["boxes"][boxes]))
+    used = torch.zeros(view["masks"].shape[2], view["masks"].shape[3] * 8)
+    used[: view["used"][0], : view["used"][1]] = 1
+    rows_of = ((asked, points), (in_boxes, recipe.points + boxes))
+    losses = [_loss_of(run, embedding, prompts, view, rows, used) for prompts, rows in rows_of]
+    return torch.cat(losses).mean()
+
+
+def _loss_of(
+    run: Run,
+    embedding: Any,
+    prompts: Prompts,
+    view: View,
+    rows: NDArray[np.int64],
+    used: Tensor,
+) -> Tensor:
+    """Loss of each prompt: (N,). rows: of the view's masks and scores."""
+    recipe, student = run.recipe, run.student
+    masks = torch.from_numpy(np.unpackbits(view["masks"][rows], axis=-1)).float()
+    scores = torch.from_numpy(view["scores"][rows].astype(np.float32))
+    # The token for clear prompts, the first, learns the mask that the teacher thinks the best.
+    best = scores.argmax(dim=1, keepdim=True)
+    masks = torch.cat([masks.take_along_dim(best[:, :, None, None], dim=1), masks], dim=1)
+    scores = torch.cat([scores.take_along_dim(best, dim=1), scores], dim=1)
+    with torch.autocast("cpu", enabled=False):
+        tokens, per_cell = student.prompt_encoder(prompts, embedding.input_hw)
+    decoded = student.mask_decoder(
+        embedding.features, embedding.positions, tokens, per_cell, multimask=None
+    )
+    logits = decoded.logits().unflatten(0, decoded.scores.shape).float()
+    drawn = recipe.focal * focal(logits, masks, used) + recipe.dice * dice(logits, masks, used)
+    # As sure as the teacher is of its mask, and as near to that as the student's is.
+    wanted = scores * iou(logits, masks, used)
+    scored = recipe.iou * (decoded.scores.float() - wanted).square()
+    return (drawn + scored).mean(dim=1)
