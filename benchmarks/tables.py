@@ -45,6 +45,7 @@ def cost() -> str:
     rows = []
     for run in runs:
         kind, value = next(iter(run.items()))
+        kind = kind.removesuffix("s") if value == 1 else kind
         seconds, memory = f"{run['seconds']:.1f}", f"{run['peak_mb'] / 1000:.2f} GB"
         rows.append([f"{value} {kind}", seconds, memory])
     return markdown(["dog.jpg, scaled", "seconds", "peak memory"], rows)
