@@ -65,7 +65,13 @@ def tensor_of(boxes):
 
 
 def kept_by_nms(boxes, scores, threshold):
-    return nms(tensor_of(boxes), torch.tensor(scores, dtype=torch.float32), threshold).tolist()
+    """By the loop, and by all pairs at once, as on a GPU, which must agree."""
+    given = tensor_of(boxes), torch.tensor(scores, dtype=torch.float32), threshold
+    kept = nms(*given).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("amg_cli.core.boxes.ALL_PAIRS", ("cpu",))
+        assert nms(*given).tolist() == kept
+    return kept
 
 
 def one_mask(height, width, pixels):

@@ -87,7 +87,8 @@ def propose_on_device(model: Sam, crop: EncodedCrop, config: GenerationConfig) -
     count("prompts", len(crop.points_xy))
     candidates = Measured.concat(found)
     with timed("nms"):
-        kept = nms(candidates.boxes_xyxy, candidates.pred_iou, config.box_nms_thresh)
+        boxes_xyxy = candidates.boxes_xyxy.to(model.device)
+        kept = nms(boxes_xyxy, candidates.pred_iou, config.box_nms_thresh)
     with timed("rle"):
         rles = _rles(_rows(low_res, kept), crop, model.config.mask_threshold)
     best = candidates[kept]
