@@ -49,6 +49,5 @@ def embed(student: Sam, features: Tensor) -> Embedding:
     """From `features_of` to embeddings, with gradients. (B, C, h, w) -> B embeddings."""
     encoder: Any = student.image_encoder
     cells_hw = (features.shape[2], features.shape[3])
-    with torch.autocast("cpu", enabled=False):  # whose 16 bits are too few for a place
-        positions = student.prompt_encoder.cell_positions(cells_hw)
+    positions = student.prompt_encoder.cell_positions(cells_hw)
     return Embedding(encoder.neck(features), positions, student.config.input_size)

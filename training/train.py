@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from amg_cli.models.mask_decoder import Decoded
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
-from amg_cli.models.sam import Sam
+from amg_cli.models.sam import Embedding, Sam
 from training.losses import dice, focal, iou
 from training.prepare import ARRAYS
 from training.recipe import Recipe
@@ -102,7 +104,8 @@ def take_step(run: Run, views: list[tuple[Path, int]]) -> float:
     chosen = [views[i] for i in rng.choice(len(views), recipe.batch_views, replace=False)]
     rows = [{name: array[row] for name, array in _arrays(part).items()} for part, row in chosen]
     features = torch.from_numpy(np.stack([view["features"] for view in rows]))
-    with torch.autocast("cpu", torch.bfloat16):
+    # The fused kernel's gradients of seven tokens take longer than the plain one's.
+    with sdpa_kernel(SDPBackend.MATH):
         embeddings = embed(run.student, features.float())
         parts = [_loss(run, embeddings[i], view, rng) for i, view in enumerate(rows)]
         loss = torch.stack(parts).mean()
@@ -126,48 +129,43 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def _loss(run: Run, embedding: Any, view: View, rng: np.random.Generator) -> Tensor:
+def _loss(run: Run, embedding: Embedding, view: View, rng: np.random.Generator) -> Tensor:
     """Of some prompts of one view: their masks, drawn by every mask token, and their scores."""
-    recipe = run.recipe
+    recipe, student = run.recipe, run.student
     nb_boxes = round(recipe.batch_prompts * recipe.boxes / (recipe.points + recipe.boxes))
     points = rng.choice(recipe.points, recipe.batch_prompts - nb_boxes, replace=False)
     boxes = rng.choice(recipe.boxes, nb_boxes, replace=False)
-    asked = Prompts(
-        torch.from_numpy(view["points"][points])[:, None],
-        torch.full((len(points), 1), FOREGROUND),
+    labels = torch.full((len(points), 1), FOREGROUND)
+    asked = (
+        Prompts(torch.from_numpy(view["points"][points])[:, None], labels),
+        Prompts(boxes_xyxy=torch.from_numpy(view["boxes"][boxes])),
     )
-    in_boxes = Prompts(boxes_xyxy=torch.from_numpy(view["boxes"][boxes]))
-    used = torch.zeros(view["masks"].shape[2], view["masks"].shape[3] * 8)
-    used[: view["used"][0], : view["used"][1]] = 1
-    rows_of = ((asked, points), (in_boxes, recipe.points + boxes))
-    losses = [_loss_of(run, embedding, prompts, view, rows, used) for prompts, rows in rows_of]
-    return torch.cat(losses).mean()
+    encoded = [student.prompt_encoder(prompts, embedding.input_hw) for prompts in asked]
+    tokens = torch.cat([of_kind for of_kind, _ in encoded])  # a point has two too, as a box
+    _, per_cell = encoded[0]
+    decoded = student.mask_decoder(
+        embedding.features, embedding.positions, tokens, per_cell, multimask=None
+    )
+    logits = decoded.logits()
+    rows = np.concatenate([points, recipe.points + boxes])
+    return _apart(run, logits.view(*decoded.scores.shape, *logits.shape[1:]), decoded, view, rows)
 
 
-def _loss_of(
-    run: Run,
-    embedding: Any,
-    prompts: Prompts,
-    view: View,
-    rows: NDArray[np.int64],
-    used: Tensor,
+def _apart(
+    run: Run, logits: Tensor, decoded: Decoded, view: View, rows: NDArray[np.int64]
 ) -> Tensor:
-    """Loss of each prompt: (N,). rows: of the view's masks and scores."""
-    recipe, student = run.recipe, run.student
+    """How far masks and scores are from the teacher's. rows: of the view's prompts, those asked."""
+    recipe = run.recipe
     masks = torch.from_numpy(np.unpackbits(view["masks"][rows], axis=-1)).float()
     scores = torch.from_numpy(view["scores"][rows].astype(np.float32))
     # The token for clear prompts, the first, learns the mask that the teacher thinks the best.
     best = scores.argmax(dim=1, keepdim=True)
     masks = torch.cat([masks.take_along_dim(best[:, :, None, None], dim=1), masks], dim=1)
     scores = torch.cat([scores.take_along_dim(best, dim=1), scores], dim=1)
-    with torch.autocast("cpu", enabled=False):
-        tokens, per_cell = student.prompt_encoder(prompts, embedding.input_hw)
-    decoded = student.mask_decoder(
-        embedding.features, embedding.positions, tokens, per_cell, multimask=None
-    )
-    logits = decoded.logits().unflatten(0, decoded.scores.shape).float()
+    used = torch.zeros(masks.shape[2:])
+    used[: view["used"][0], : view["used"][1]] = 1
     drawn = recipe.focal * focal(logits, masks, used) + recipe.dice * dice(logits, masks, used)
     # As sure as the teacher is of its mask, and as near to that as the student's is.
     wanted = scores * iou(logits, masks, used)
-    scored = recipe.iou * (decoded.scores.float() - wanted).square()
-    return (drawn + scored).mean(dim=1)
+    scored = recipe.iou * (decoded.scores - wanted).square()
+    return (drawn + scored).mean()
