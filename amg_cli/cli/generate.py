@@ -38,7 +38,7 @@ MODEL_OPTIONS = (
         "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto",
         show_default=True, help="Of most products. auto is fp32, with the reference's masks; bf16 "
         "is faster on processors that have it (see amg doctor), by a tenth with vit_t, and moves "
-        "outlines by pixels; with the other models masks change more. fp16 is for GPUs.",
+        "outlines by pixels; the other models' encoders run in 16 bits too. fp16 is for GPUs.",
     ),
     click.option(
         "--compile", "compiled", is_flag=True, help="Let torch compile the model: for a GPU and "

@@ -202,8 +202,8 @@ class Stage(nn.Module):
 class TinyVit(nn.Module):
     """The image encoder.
 
-    in_16_bits: whether it may be computed so. This one is not worth it: it takes a fifth of a
-        second less on a CPU, of some ten for a photograph, and moves one mask in twelve.
+    in_16_bits: whether it may be computed so. This one is not worth it: it would save at most a
+        fifth of a second on a CPU, of some ten for a photograph, and move one mask in twelve.
     """
 
     in_16_bits = False
