@@ -177,9 +177,9 @@ def test_the_image_is_not_changed(tiny_model, noise):
 
 @pytest.mark.parametrize(
     ("points_per_batch", "masks"),
-    [(1, [12, 12, 3]), (4, [12, 12, 3]), (5, [24, 3]), (8, [24, 3]), (9, [27]), (64, [27])],
+    [(1, [48, 48, 12]), (16, [48, 48, 12]), (17, [96, 12]), (32, [96, 12]), (33, [108])],
 )
-def test_points_per_batch_rounded_up_to_fours_bounds_the_masks_drawn(
+def test_points_per_batch_rounded_up_to_groups_bounds_the_masks_drawn(
     points_per_batch, masks, monkeypatch
 ):
     drawn, measure = [], module._measure
@@ -189,17 +189,17 @@ def test_points_per_batch_rounded_up_to_fours_bounds_the_masks_drawn(
         return measure(part, *rest)
 
     monkeypatch.setattr(module, "_measure", counted)
-    config = settings(points_per_side=3, points_per_batch=points_per_batch)
+    config = settings(points_per_side=6, points_per_batch=points_per_batch)
     propose(Discs(), blank(60, 90), config)
     assert drawn == masks
 
 
-@pytest.mark.parametrize("points_per_side", [1, 2, 3])
-def test_the_model_is_always_asked_for_four_prompts(points_per_side):
+@pytest.mark.parametrize("points_per_side", [1, 4, 5])
+def test_the_model_is_always_asked_for_sixteen_prompts(points_per_side):
     model = Discs()
     propose(model, blank(60, 90), settings(points_per_side=points_per_side))
-    calls = -(-(points_per_side**2) // 4)
-    assert model.nb_prompts == [4] * calls
+    calls = -(-(points_per_side**2) // 16)
+    assert model.nb_prompts == [16] * calls
 
 
 # Which prompts appear, and where
@@ -526,4 +526,4 @@ def test_generating_without_settings_takes_the_references():
     assert [round(mask.pred_iou, 6) for mask in found] == [0.89]
     model = Discs(scores=(0.88, 0.89, 0.5))
     generate(blank(60, 90), model)
-    assert model.nb_prompts == [4] * 256
+    assert model.nb_prompts == [16] * 64

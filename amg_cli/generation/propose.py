@@ -26,8 +26,9 @@ from amg_cli.models.sam import Sam
 
 # Prompts are decoded in groups of one size (the last is padded), so that a prompt's result depends
 # neither on points_per_batch nor on its neighbours' number. A group is so many prompts as have this
-# many embedding cells together, which is 4 for the published models, and at most MAX_GROUP.
-CELLS_A_GROUP, MAX_GROUP = 4 * 4096, 64
+# many embedding cells together, which is 16 for the published models, and at most MAX_GROUP: the
+# tokens' own weights are read once a group, and the prompts' images must stay in a cache.
+CELLS_A_GROUP, MAX_GROUP = 16 * 4096, 64
 
 
 @dataclass(frozen=True)
