@@ -26,7 +26,6 @@ def calls(monkeypatch):
         made.append(args)
         return operator(*args)
 
-    counted.binary = lambda *args: made.append(args) or operator.binary(*args)
     monkeypatch.setattr(products, "_ONEDNN", counted)
     return made
 
@@ -51,20 +50,18 @@ def test_inputs_may_be_views(calls):
     x, weight = drawn(3, 16, 5).mT, drawn(16, 24).T
     torch.testing.assert_close(linear(x, weight), F.linear(x, weight), rtol=1e-5, atol=1e-5)
     a, b = drawn(1, 9, 6).mT, drawn(1, 11, 9).mT
-    plus = drawn(6, 11).expand(1, -1, -1)
-    before = plus.clone()
+    bias = drawn(11)
     torch.testing.assert_close(matmuls(a, b), torch.bmm(a, b), rtol=1e-5, atol=1e-5)
-    wanted = torch.baddbmm(plus, a, b)
-    torch.testing.assert_close(matmuls(a, b, plus), wanted, rtol=1e-5, atol=1e-5)
-    assert torch.equal(plus, before)
+    wanted = torch.baddbmm(bias, a, b)
+    torch.testing.assert_close(matmuls(a, b, bias), wanted, rtol=1e-5, atol=1e-5)
     assert len(calls) == 3
 
 
 @torch.inference_mode()
 def test_many_matrices_are_torchs():
-    a, b, plus = drawn(3, 6, 9), drawn(3, 9, 11), drawn(3, 6, 11)
+    a, b, bias = drawn(3, 6, 9), drawn(3, 9, 11), drawn(11)
     torch.testing.assert_close(matmuls(a, b), torch.bmm(a, b))
-    torch.testing.assert_close(matmuls(a, b, plus), torch.baddbmm(plus, a, b))
+    torch.testing.assert_close(matmuls(a, b, bias), torch.baddbmm(bias, a, b))
 
 
 @needs_onednn
@@ -78,6 +75,8 @@ def test_it_is_not_called_where_it_does_not_apply(calls):
     assert layer.bias.grad is not None
     with torch.inference_mode():
         assert layer(drawn(0, 16)).shape == (0, 24)
+        columns = drawn(9, 32)[:, 8:24]
+        assert torch.equal(linear(drawn(5, 16), columns), F.linear(drawn(5, 16), columns))
         assert layer.double()(drawn(5, 16).double()).dtype == torch.float64
         with torch.autocast("cpu", torch.bfloat16):
             assert layer.float()(drawn(5, 16)).dtype == torch.bfloat16
@@ -87,7 +86,7 @@ def test_it_is_not_called_where_it_does_not_apply(calls):
 @torch.inference_mode()
 def test_without_the_operator_the_results_are_the_same(monkeypatch):
     x, weight, bias = drawn(1, 5, 16), drawn(24, 16), drawn(24)
-    fast = linear(x, weight, bias, gelu=True), matmuls(x, weight.T[None], linear(x, weight))
+    fast = linear(x, weight, bias, gelu=True), matmuls(x, weight.T[None], bias)
     monkeypatch.setattr(products, "_ONEDNN", None)
-    plain = linear(x, weight, bias, gelu=True), matmuls(x, weight.T[None], linear(x, weight))
+    plain = linear(x, weight, bias, gelu=True), matmuls(x, weight.T[None], bias)
     torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)

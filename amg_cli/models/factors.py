@@ -103,10 +103,11 @@ class Projected:
         if factors is None:
             products = products_by_head(heads, self.of_both)
         else:
-            products = products_by_head(heads, self.of_base)
             absorbed = (heads @ self.weight).flatten(1, 2)
-            products.add_(matmuls(absorbed @ factors.spans.mT, factors.mix))
-            products.mul_(factors.scale[:, None]).add_(products_by_head(heads, self.of_rest))
+            products = matmuls(absorbed @ factors.spans.mT, factors.mix)
+            products = plus_products_by_head(products, heads, self.of_base)
+            products.mul_(factors.scale[:, None])
+            products = plus_products_by_head(products, heads, self.of_rest)
         return products.view(*heads.shape[:3], -1)
 
 
@@ -196,7 +197,7 @@ class Normed:
             # Each pair of blocks counts twice, and is taken when the later one's turn has come.
             pairs = among[:, first:last, :last].clone()
             pairs[:, :, :first] *= 2
-            part = products_by_head(heads, of_base).add_(matmuls(pairs, mix[:, :last]))
+            part = plus_products_by_head(matmuls(pairs, mix[:, :last]), heads, of_base)
             squares = squares + part.mul_(mix[:, first:last]).sum(dim=1)
             first = last
         return squares
@@ -208,6 +209,16 @@ def products_by_head(heads: Tensor, of_image: Tensor) -> Tensor:
     in_a_row = heads.transpose(0, 1).flatten(1, 2)
     products = torch.bmm(in_a_row, of_image).view(num_heads, count, nb_tokens, -1)
     return products.transpose(0, 1).flatten(1, 2)
+
+
+def plus_products_by_head(sum_: Tensor, heads: Tensor, of_image: Tensor) -> Tensor:
+    """(N, H * T, L) and `products_by_head` of the rest, in one pass for one prompt.
+
+    It writes over the first.
+    """
+    if len(heads) > 1:
+        return sum_.add_(products_by_head(heads, of_image))
+    return sum_.view(*heads.shape[1:3], -1).baddbmm_(heads[0], of_image).view_as(sum_)
 
 
 def _by_head(x: Tensor, num_heads: int) -> Tensor:

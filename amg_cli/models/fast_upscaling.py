@@ -39,18 +39,18 @@ class Layout:
 
 @dataclass(frozen=True)
 class FastUpscaling:
-    """The upscaling of one image's masks; each pair is for the upper and the lower half of a cell.
+    """The upscaling of one image's masks.
 
-    quarters: two of (U, 2 * C/4), of U cells that are drawn: the base, upscaled once
-    matrices, constants: of that projection
-    norm_weight, norm_bias, norm_eps: of the layer norm of a quarter's channels
+    quarters: (U, C), of U cells that are drawn: the base, upscaled once
+    matrix, constant: (C, C), (C,), of that projection
+    norm_weight, norm_bias, norm_eps: of the layer norm of a quarter's channels, C / 4
     sixteenths, sixteenths_bias: the matrices from a quarter to its upper and its lower half
     layout: what is drawn; L = h * w
     """
 
-    quarters: tuple[Tensor, Tensor]
-    matrices: tuple[Tensor, Tensor]
-    constants: tuple[Tensor, Tensor]
+    quarters: Tensor
+    matrix: Tensor
+    constant: Tensor
     norm_weight: Tensor
     norm_bias: Tensor
     norm_eps: float
@@ -63,16 +63,14 @@ class FastUpscaling:
         """Of the decoder's `output_upscaling`, and the image after the transformer."""
         layers: Any = upscaling  # a list of modules to the type checker
         first, norm, _, second, _ = layers
-        halves, bias = _halves(first), first.bias.repeat(2)
         dtype = layout.dtype
+        matrix = torch.cat(_halves(first))
         tokens = layout.used(base.tokens.T.contiguous()).T
-        upper, lower = (linear(tokens, half).to(dtype) for half in halves)
-        above, below = (linear(base.constant, half, bias).to(dtype) for half in halves)
         up, down = (half.to(dtype) for half in _halves(second))
         return FastUpscaling(
-            quarters=(upper, lower),
-            matrices=(halves[0].T, halves[1].T),
-            constants=(above, below),
+            quarters=linear(tokens, matrix).to(dtype),
+            matrix=matrix,
+            constant=linear(base.constant, matrix, first.bias.repeat(4)).to(dtype),
             norm_weight=norm.weight.to(dtype),
             norm_bias=norm.bias.to(dtype),
             norm_eps=norm.eps,
@@ -87,29 +85,28 @@ class FastUpscaling:
         They are `UNDRAWN` beyond the cells that the layout uses.
         """
         (height, width), (used_height, used_width) = self.layout.cells_hw, self.layout.used_hw
-        shape = (*kernels.shape[:2], height, 2, 2, 4 * width)
-        drawn = kernels.new_full(shape, UNDRAWN)
+        # A cell's pixels: its upper and lower quarters, of each the upper and lower row, then of
+        # each cell in a row the left and right quarters, and of each the left and right pixel.
+        drawn = kernels.new_full((*kernels.shape[:2], height, 2, 2, width, 2, 2), UNDRAWN)
+        quarters, kernels = self._quarters(image), kernels.to(self.layout.dtype)
+        for i, half in enumerate(self.sixteenths):
+            pixels = linear(quarters, half, self.sixteenths_bias, gelu=True)
+            logits = matmuls(kernels, pixels.view(len(kernels), -1, kernels.shape[2]).mT)
+            logits = logits.view(*kernels.shape[:2], used_height, used_width, 2, 2, 2)
+            drawn[:, :, :used_height, :, i, :used_width] = logits.transpose(3, 4)
+        return drawn.view(*kernels.shape[:2], 4 * height, 4 * width)
+
+    def _quarters(self, image: Factors) -> Tensor:
+        """The image upscaled once, after norm and GELU: (N, 4 * U, C / 4), a cell's in order."""
         dtype, channels = self.layout.dtype, self.norm_weight.shape
-        kernels = kernels.to(dtype)
-        scale, mix = (self.layout.used(x).to(dtype) for x in (image.scale, image.mix))
-        mix = mix.mT.contiguous()
-        for i in range(2):
-            # Rows of pixels stay whole: cells of a row, then left and right, then channels.
-            own = (image.spans @ self.matrices[i]).to(dtype)
-            shared = self.quarters[i].expand(len(own), -1, -1)
-            quarters = matmuls(mix, own, plus=shared)
-            quarters = torch.addcmul(self.constants[i], quarters, scale[..., None])
-            quarters = quarters.view(len(own), -1, *channels)
-            quarters = F.layer_norm(
-                quarters, channels, self.norm_weight, self.norm_bias, self.norm_eps
-            )
-            quarters = F.gelu(quarters)
-            for j in range(2):
-                pixels = linear(quarters, self.sixteenths[j], self.sixteenths_bias, gelu=True)
-                logits = matmuls(kernels, pixels.view(len(kernels), -1, kernels.shape[2]).mT)
-                rows = logits.view(*shape[:2], used_height, -1)
-                drawn[:, :, :used_height, i, j, : 4 * used_width] = rows
-        return drawn.flatten(2, 4)
+        scale = self.layout.used(image.scale)
+        mix = (self.layout.used(image.mix) * scale[:, None]).to(dtype).mT.contiguous()
+        own = linear(image.spans, self.matrix).to(dtype)
+        quarters = matmuls(mix, own, self.constant)
+        quarters = quarters.addcmul_(self.quarters, scale.to(dtype)[..., None])
+        quarters = quarters.view(len(own), -1, *channels)
+        normed = F.layer_norm(quarters, channels, self.norm_weight, self.norm_bias, self.norm_eps)
+        return F.gelu(normed)
 
 
 def _halves(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
