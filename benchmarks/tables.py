@@ -39,6 +39,18 @@ def speed() -> str:
     return markdown(["seconds", *images, "faster", "peak memory"], rows)
 
 
+def folder() -> str:
+    """Seconds a photograph over a folder, and the reference's multiple."""
+    found = json.loads((RESULTS / "folder.json").read_text())
+    reference = found["summary"][REFERENCE]["median_s"]
+    rows = []
+    for name, times in found["summary"].items():
+        seconds = f"{times['median_s']:.2f} ({times['min_s']:.2f} to {times['max_s']:.2f})"
+        ratio = f"{reference / times['median_s']:.0f} ×"
+        rows.append([name, seconds, ratio, f"{times['peak_mb'] / 1000:.1f} GB"])
+    return markdown(["seconds a photograph", "", "faster", "peak memory"], rows)
+
+
 def cost() -> str:
     """What one image costs by its number of points, its size, and threads."""
     runs = json.loads((RESULTS / "sizes-vit_t.json").read_text())["runs"]
@@ -114,9 +126,12 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+TABLES = (speed, folder, encoders, cost, quality, partitions)
+
+
 def with_tables(text: str) -> str:
     """The README's text with every table as the results have it."""
-    for make in (speed, encoders, cost, quality, partitions):
+    for make in TABLES:
         before, rest = text.split(f"<!-- {make.__name__} -->\n", 1)
         _, after = rest.split("<!-- end -->", 1)
         text = f"{before}<!-- {make.__name__} -->\n{make()}\n<!-- end -->{after}"

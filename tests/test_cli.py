@@ -232,7 +232,7 @@ def test_interrupting_keeps_what_is_done_and_leaves_nothing_half_written(
         (["--input", "a.png", "--output", "a.png/out"], 1,
          "a.png/out: Not a directory; give a folder that can be written to"),
         (["--input", "a.png", "--model-type", "vit_x"], 2,
-         "model type: vit_x is not known; known: vit_b, vit_l, vit_h, vit_t"),
+         "model type: vit_x is not known; known: nano, vit_b, vit_l, vit_h, vit_t"),
         (["--input", "a.png", "--device", "gpu"], 1,
          "device gpu: unknown; use auto, cpu, mps, cuda or cuda:N"),
     ],
@@ -283,12 +283,6 @@ def test_a_setting_out_of_range_is_a_usage_error(option, value, wrong, tmp_path)
     assert result.returncode == 2
     assert f"Invalid value for {option!r}".replace("'", "") in result.stderr.replace("'", "")
     assert wrong.replace("'", "") in result.stderr.replace("'", "")
-
-
-def test_without_weights_the_command_says_how_to_give_them(tmp_path):
-    result = amg("--input", "a.png", "--output", "out", cwd=tmp_path)
-    assert result.returncode == 2
-    assert "give a model: --model-type NAME, or --checkpoint FILE" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--points-per-side", "0"]])

@@ -397,8 +397,6 @@ def test_min_match_is_of_the_iou_asked_for(pixels, arguments, code, in_process, 
 
 # What cannot start
 
-GIVE_MASKS = "give --masks or a model: --model-type NAME, or --checkpoint FILE"
-
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
@@ -407,8 +405,6 @@ GIVE_MASKS = "give --masks or a model: --model-type NAME, or --checkpoint FILE"
         ("--masks a", "give --truth, or --against"),
         ("--truth a --against b --masks c", "give --truth, or --against"),
         ("--against a", "--against needs --masks"),
-        ("--truth a", GIVE_MASKS),
-        ("--truth a --masks b --one-prompt", GIVE_MASKS),
         ("--truth a --masks b --min-match 0.5", "--min-match needs --against"),
         ("--against a --masks b --images c", "--images needs --truth"),
         ("--against a --masks b --output c", "--output needs --truth"),

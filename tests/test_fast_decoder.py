@@ -15,6 +15,7 @@ from amg_cli.models.fast_upscaling import UNDRAWN
 from amg_cli.models.mask_decoder import FastDrawing, TwoWayConfig
 from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
+from amg_cli.models.weights import load_model
 from tests.conftest import TINY, photo, shared, with_seeded_weights
 from tests.goldens import seeded
 
@@ -78,7 +79,7 @@ def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
     fast = assert_equal_answers(tiny_model, embedding, prompts(kind, side_px), multimask)
     nb_tokens = {"point": 2, "three points": 4, "box": 2}[kind]
     tokens = torch.zeros(1, nb_tokens, TINY.embed_dim)
-    assert is_fast(fast) == tiny_model.mask_decoder.pays(tokens)
+    assert is_fast(fast) == tiny_model.mask_decoder.pays(tokens, multimask)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +90,36 @@ def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
         {"nb_heads": 2},
         {"nb_heads": 1, "attention_downsample_rate": 1},
         {"nb_multimask_outputs": 1},
+        {"all_mask_tokens": False},
+        {"last_block_tells": False},
+        {"nb_blocks": 3, "last_block_tells": False, "all_mask_tokens": False},
     ],
 )
-def test_decoders_of_other_numbers_answer_the_same(changes):
+@pytest.mark.parametrize("multimask", [True, False])
+def test_decoders_of_other_numbers_answer_the_same(changes, multimask):
     model = wide_model(**changes)
     side_px = TINY.input_size[0]
-    fast = assert_equal_answers(model, embedding_of(model, side_px), prompts("point", side_px))
+    asked = prompts("point", side_px)
+    fast = assert_equal_answers(model, embedding_of(model, side_px), asked, multimask)
     assert is_fast(fast)
+
+
+def test_without_all_mask_tokens_those_not_asked_for_change_nothing():
+    model, other = (wide_model(all_mask_tokens=False) for _ in range(2))
+    with torch.no_grad():
+        other.mask_decoder.mask_tokens.weight[0] += 1
+    embedding, asked = embedding_of(model, 64), prompts("point", 64)
+    for multimask in (True, False):
+        with torch.inference_mode():
+            logits = [m.decode(embedding, asked, multimask).logits() for m in (model, other)]
+        assert torch.equal(*logits) == multimask
+
+
+def test_without_padding_a_point_is_one_token():
+    model = with_seeded_weights(Sam(dataclasses.replace(TINY, pad_points=False)))
+    for kind, nb_tokens in (("point", 1), ("three points", 3), ("box", 2)):
+        tokens, _ = model.prompt_encoder(prompts(kind, 64), (64, 64))
+        assert tokens.shape[1] == nb_tokens
 
 
 @pytest.mark.parametrize("kind", ["point", "three points", "box", "many points"])
@@ -103,6 +127,16 @@ def test_random_weights_of_full_size_answer_the_same(random_vit_t, kind):
     embedding = embedding_of(random_vit_t, 1024)
     fast = assert_equal_answers(random_vit_t, embedding, prompts(kind, 1024, count=3))
     assert is_fast(fast) == (kind != "many points")  # whose mix is larger than the image
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+@pytest.mark.parametrize("kind", ["point", "three points", "box"])
+def test_the_packaged_model_answers_the_same(kind, multimask):
+    model = load_model("nano", device="cpu")
+    asked = prompts(kind, 512, count=7)  # of which four are a part
+    fast = assert_equal_answers(model, embedding_of(model, 512), asked, multimask)
+    assert is_fast(fast)
+    assert [len(image) for image in fast.drawing.images] == [4, 3]
 
 
 @pytest.mark.parametrize("kind", ["point", "box"])

@@ -48,8 +48,9 @@ def assert_same_masks(found, wanted, differing_px=2):
         {"points_per_side": 5, "min_mask_region_area": 20},
     ],
 )
-def test_it_finds_the_masks_of_the_way_for_cpus(noise, as_on_a_gpu, changes):
-    model = wide_model()
+@pytest.mark.parametrize("numbers", [{}, {"last_block_tells": False, "all_mask_tokens": False}])
+def test_it_finds_the_masks_of_the_way_for_cpus(noise, as_on_a_gpu, changes, numbers):
+    model = wide_model(**numbers)
     drawn = propose(model, noise, settings(points_per_side=9, box_nms_thresh=1.0))
     columns = {"pred_iou_thresh": drawn.pred_iou, "stability_score_thresh": drawn.stability_score}
     medians = {name: float(column.median()) + 1e-4 for name, column in columns.items()}

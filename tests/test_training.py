@@ -1,5 +1,6 @@
 """The training of nano: that it learns, goes on where it stopped, and exports what loads."""
 
+import copy
 import dataclasses
 import time
 
@@ -7,15 +8,23 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from amg_cli.models.cache import sha256_of
 from amg_cli.models.checkpoints import read_checkpoint
 from amg_cli.models.sam import Sam
-from training.export import export
+from amg_cli.models.weights import load_checkpoint, load_model
+from tests.conftest import REPOSITORY
+from training import nano
+from training.calibrate import calibrate
+from training.data import all_views, read_view
+from training.export import averaged, export
 from training.losses import dice, focal, iou
 from training.prepare import ARRAYS, Models, prepare
 from training.recipe import STUDENT, Recipe
+from training.refit import refit
 from training.student import features_of, learnt, new_student
-from training.train import Run, all_views, learning_rate, take_step, train
+from training.train import Run, learning_rate, take_step, train
 
 RECIPE = dataclasses.replace(
     Recipe(),
@@ -25,6 +34,8 @@ RECIPE = dataclasses.replace(
     views_a_part=2,
     batch_views=2,
     batch_prompts=3,
+    refit_steps=60,
+    refit_tokens=32,
     steps=4,
     warm_up=1,
 )
@@ -102,6 +113,56 @@ def test_it_learns_and_leaves_the_encoder_alone(random_vit_t, parts):
     assert "mask_decoder.mask_tokens.weight" in changed
 
 
+def test_the_command_goes_on_until_all_is_done(
+    photographs, random_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(nano, "Recipe", lambda: RECIPE)
+    given = ["--teacher", random_checkpoint, "--photographs", photographs[0].parent]
+    command = [*map(str, given), "--work", str(tmp_path), "--steps", "2", "--minutes"]
+    first = CliRunner().invoke(nano.main, [*command, "0"], catch_exceptions=False)
+    assert first.output == "0 parts are prepared; run again\n"
+    last = CliRunner().invoke(nano.main, [*command, "60"], catch_exceptions=False)
+    assert "step 2 of 2; nano.pt: " in last.output
+    assert "\npredicted IoU x " in last.output
+    assert last.output.endswith("all is done\n")
+    assert sha256_of(tmp_path / "nano.pt") in last.output
+    assert load_checkpoint(tmp_path / "nano.pt").config == STUDENT
+    again = CliRunner().invoke(nano.main, [*command, "60"], catch_exceptions=False)
+    assert again.output == last.output.split("\n", 1)[1]  # but for the fit of the small MLPs
+
+
+def test_small_mlps_are_fitted_to_the_teachers(random_vit_t, parts):
+    student = new_run(random_vit_t).student
+    views = [read_view(place) for place in all_views(parts)]
+    hardly = dataclasses.replace(RECIPE, refit_steps=1, refit_rate=0.0)
+    before = refit(student, random_vit_t, views, hardly)
+    after = refit(student, random_vit_t, views, RECIPE)
+    assert len(before) == len(after) == 2
+    assert all(left < 0.8 * at_first for left, at_first in zip(after, before, strict=True))
+
+
+def test_calibration_undoes_what_was_done_to_the_heads():
+    teacher = load_model("nano", device="cpu")
+    student = copy.deepcopy(teacher)
+    decoder = student.mask_decoder
+    last = decoder.iou_prediction_head.layers[-1]
+    last.weight.mul_(0.5)
+    last.bias.mul_(0.5).sub_(0.1)
+    for mlp in decoder.output_hypernetworks_mlps:
+        mlp.layers[-1].weight.mul_(0.5)
+        mlp.layers[-1].bias.mul_(0.5)
+    found = calibrate(student, teacher, sorted((REPOSITORY / "examples/images").glob("*.jpg")))
+    assert found.slope == pytest.approx(2, rel=0.01)
+    assert found.added == pytest.approx(0.2, abs=0.01)
+    assert found.scale == pytest.approx(2, rel=0.1)
+    for name in (
+        "iou_prediction_head.layers.2.bias",
+        "output_hypernetworks_mlps.1.layers.2.weight",
+    ):
+        ours, theirs = (model.mask_decoder.get_parameter(name) for model in (student, teacher))
+        torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.01)
+
+
 def test_losses_of_perfect_and_of_opposite_masks():
     target = torch.zeros(1, 2, 8, 8)
     target[0, 0, 2:6, 2:6] = 1
@@ -137,15 +198,14 @@ def test_the_learning_rate_rises_then_falls_to_nothing():
 def test_what_is_exported_can_be_loaded_and_is_small(random_vit_t, tmp_path):
     run = new_run(random_vit_t)
     run.average["mask_decoder.mask_tokens.weight"] += 1
-    export(run, tmp_path / "nano.pt")
+    export(averaged(run), tmp_path / "nano.pt")
     assert (tmp_path / "nano.pt").stat().st_size < 16e6
     state = read_checkpoint(tmp_path / "nano.pt")
     model = Sam(STUDENT)
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=True)
-    averaged = run.average["mask_decoder.mask_tokens.weight"]
-    torch.testing.assert_close(
-        model.mask_decoder.mask_tokens.weight.data, averaged, rtol=1e-3, atol=1e-3
-    )
+    wanted = run.average["mask_decoder.mask_tokens.weight"]
+    found = model.mask_decoder.mask_tokens.weight.data
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
     for name, wanted in random_vit_t.image_encoder.patch_embed.state_dict().items():
         found = model.image_encoder.patch_embed.state_dict()[name]
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 
+from amg_cli.models.sam import Sam
 from training.train import Run
 
 
-def export(run: Run, path: Path) -> str:
-    """Write the averaged weights in 16 bits, as a checkpoint. -> its SHA-256.
+def averaged(run: Run) -> Sam:
+    """The student with the average of its weights, for inference."""
+    model = deepcopy(run.student).eval().requires_grad_(False)
+    model.load_state_dict(model.state_dict() | run.average)
+    return model
+
+
+def export(model: Sam, path: Path) -> str:
+    """Write the weights in 16 bits, as a checkpoint. -> its SHA-256.
 
     float16, as no weight is near its largest number, and bfloat16 has three binary digits fewer.
     """
-    state = run.student.state_dict()
-    for name, weight in run.average.items():
-        state[name] = weight
+    state = model.state_dict()
     halves = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
     assert all(t.isfinite().all() for t in halves.values())
     torch.save(halves, path)

@@ -17,10 +17,14 @@ import torch
 
 from amg_cli.batch.images import discover
 from amg_cli.models.devices import keep_memory
+from amg_cli.models.sam import Sam
 from amg_cli.models.weights import load_checkpoint, load_model
-from training.export import export
+from training.calibrate import calibrate
+from training.data import all_views, read_view
+from training.export import averaged, export
 from training.prepare import Models, prepare
 from training.recipe import Recipe
+from training.refit import refit
 from training.student import new_student
 from training.train import Run, train
 
@@ -37,21 +41,38 @@ def main(teacher: Path, photographs: Path, work: Path, minutes: float, steps: in
     until = time.monotonic() + 60 * minutes
     recipe = Recipe() if steps is None else replace(Recipe(), steps=steps)
     torch.manual_seed(recipe.seed)
-    student = new_student(load_checkpoint(teacher)).eval()
+    taught, for_inference = load_checkpoint(teacher).eval(), load_model(teacher, device="cpu")
+    student = new_student(taught).eval()
     paths = [source.path for source in discover([photographs], recursive=False)]
     data = work / "data"
     data.mkdir(parents=True, exist_ok=True)
-    if not prepare(paths, Models(load_model(teacher, device="cpu"), student), data, recipe, until):
+    if not prepare(paths, Models(for_inference, student), data, recipe, until):
         click.echo(f"{len(list(data.glob('part_????')))} parts are prepared; run again")
         return
-    run, saved = Run(student, recipe), work / "training.pt"
-    if saved.exists():
-        run.load(saved)
-    done = train(run, sorted(data.glob("part_????")), saved, until)
-    digest = export(run, work / "nano.pt")
+    parts, saved = sorted(data.glob("part_????")), work / "training.pt"
+    run = begin(student, taught, parts, saved, recipe)
+    done = train(run, parts, saved, until)
+    model = averaged(run)
+    if done:
+        some = paths[:: max(1, len(paths) // recipe.calibration)][: recipe.calibration]
+        by = calibrate(model, for_inference, some)
+        click.echo(f"predicted IoU x {by.slope:.3f} {by.added:+.3f}, logits x {by.scale:.2f}")
+    digest = export(model, work / "nano.pt")
     size_mb = (work / "nano.pt").stat().st_size / 1e6
     click.echo(f"step {run.step} of {recipe.steps}; nano.pt: {size_mb:.1f} MB, SHA-256 {digest}")
     click.echo("all is done" if done else "run again")
+
+
+def begin(student: Sam, taught: Sam, parts: list[Path], saved: Path, recipe: Recipe) -> Run:
+    """A run that goes on from `saved`, or whose student has just got its small MLPs."""
+    if saved.exists():
+        run = Run(student, recipe)
+        run.load(saved)
+        return run
+    views = [read_view(place) for place in all_views(parts)[: recipe.refit_views]]
+    left = ", ".join(f"{share:.1%}" for share in refit(student, taught, views, recipe))
+    click.echo(f"the MLPs leave {left} of the variance of the teacher's")
+    return Run(student, recipe)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def prepare(
 ) -> bool:
     """Write the parts that are missing, until the clock says `until`. -> whether all are there."""
     shuffled = np.random.default_rng(recipe.seed).permutation(len(photographs) * recipe.views)
+    shuffled = shuffled[: recipe.nb_views]
     parts = np.array_split(shuffled, math.ceil(len(shuffled) / recipe.views_a_part))
     for number, views in enumerate(parts):
         target = folder / f"part_{number:04d}"

@@ -1,49 +1,56 @@
-"""Every number of the recipe for `nano`, and its architecture."""
+"""Every number of the recipe for `nano`, whose architecture is in the table of known models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amg_cli.models.mask_decoder import TwoWayConfig
-from amg_cli.models.sam import SamConfig
+from amg_cli.models.zoo import NANO
 
-# MobileSAM's encoder at half its input, and a decoder of half its width.
-STUDENT = SamConfig(
-    decoder=TwoWayConfig(nb_heads=4, mlp_channels=512, iou_head_hidden_dim=128),
-    input_size=(512, 512),
-    embed_dim=128,
-)
+STUDENT = NANO
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What is prepared, and how it is learnt.
 
+    nb_views:        views that are prepared and learnt from, drawn at random from all there are
     points, boxes:   prompts a view of a photograph; a box is that of a teacher's mask, jittered
     min_crop:        sides of the smallest random crop, as a share of the photograph's
     views:           of each photograph: the whole, then random crops; half of all are mirrored
     views_a_part:    in a file of prepared data, so that none is over 60 MB
-    batch_views, batch_prompts: of a step: so many views, and prompts of each
+    batch_views, batch_prompts: of a step: so many views, and of each so many points, or as many
+        boxes as it has
+    clear:           share of the views whose prompts ask for one mask, not three
+    refit_views, refit_steps, refit_tokens, refit_rate: views whose tokens the MLPs are fitted to,
+        steps of the fit, tokens of one, and its learning rate
     steps, warm_up:  of the optimiser
     learning_rate:   at its highest; it falls as a cosine
     ema:             share of the old weights in the average that is exported
     focal, dice, iou: weights of the losses
+    calibration:     photographs that the exported scores are calibrated on
     """
 
     seed: int = 0
+    nb_views: int = 1152
     points: int = 20
     boxes: int = 8
     views: int = 2
     min_crop: float = 0.4
     views_a_part: int = 16
-    batch_views: int = 8
-    batch_prompts: int = 14
-    steps: int = 24_000
-    warm_up: int = 500
-    learning_rate: float = 8e-4
+    batch_views: int = 4
+    batch_prompts: int = 16
+    clear: float = 0.1
+    refit_views: int = 96
+    refit_steps: int = 4000
+    refit_tokens: int = 2048
+    refit_rate: float = 2e-3
+    steps: int = 1450
+    warm_up: int = 50
+    learning_rate: float = 2e-4
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    ema: float = 0.9995
+    ema: float = 0.998
     focal: float = 20.0
     dice: float = 1.0
     iou: float = 1.0
+    calibration: int = 12

@@ -1,4 +1,4 @@
-"""The student: a `Sam` of smaller numbers that starts with the teacher's encoder."""
+"""The student: a `Sam` of smaller numbers that starts as what it has in common with the teacher."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from training.recipe import STUDENT
 
 
 def new_student(teacher: Sam) -> Sam:
-    """A student with the teacher's encoder but for the neck, and the rest drawn at random.
+    """A student with every parameter of the teacher that it has a place for, the rest random.
 
     teacher: as in its checkpoint, nothing folded
     """
     student = Sam(STUDENT)
-    encoder: Any = student.image_encoder
-    taught: Any = teacher.image_encoder
-    encoder.patch_embed.load_state_dict(taught.patch_embed.state_dict())
-    encoder.layers.load_state_dict(taught.layers.state_dict())
+    own, taught = student.state_dict(), teacher.state_dict()
+    fits = {k: v for k, v in taught.items() if k in own and own[k].shape == v.shape}
+    student.load_state_dict(own | fits)
     return student
 
 
@@ -33,7 +32,7 @@ def learnt(student: Sam) -> dict[str, nn.Parameter]:
 
 
 def not_frozen(student: Sam) -> dict[str, Tensor]:
-    """What of the student's state is not the teacher's: `learnt`, and what was drawn at random."""
+    """What of the student's state is not the frozen encoder's."""
     return {k: v for k, v in student.state_dict().items() if not k.startswith(FROZEN)}
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +14,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from amg_cli.models.mask_decoder import Decoded
-from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Embedding, Sam
+from training.data import Place, View, all_views, prompts_of, read_view
 from training.losses import dice, focal, iou
-from training.prepare import ARRAYS
 from training.recipe import Recipe
 from training.student import embed, learnt, not_frozen
 
 STEPS_A_LINE = 50
 SECONDS_BETWEEN_SAVES = 120.0
-
-View = dict[str, NDArray[Any]]  # by the names of `ARRAYS`; of a whole part, or one row of each
 
 
 @dataclass
@@ -82,18 +77,7 @@ def train(run: Run, parts: list[Path], saved: Path, until: float) -> bool:
     return run.step >= run.recipe.steps
 
 
-def all_views(parts: list[Path]) -> list[tuple[Path, int]]:
-    """Every prepared view: its part, and its row there."""
-    return [(part, row) for part in parts for row in range(len(_arrays(part)["used"]))]
-
-
-@lru_cache(maxsize=64)  # each holds files open, of which a process may have few
-def _arrays(part: Path) -> View:
-    """A part's arrays, mapped from disk."""
-    return {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-
-
-def take_step(run: Run, views: list[tuple[Path, int]]) -> float:
+def take_step(run: Run, views: list[Place]) -> float:
     """One step, on views and prompts that its number alone decides. -> its loss."""
     recipe = run.recipe
     rng = np.random.default_rng((recipe.seed, run.step))
@@ -101,10 +85,10 @@ def take_step(run: Run, views: list[tuple[Path, int]]) -> float:
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.optimizer.zero_grad()
-    chosen = [views[i] for i in rng.choice(len(views), recipe.batch_views, replace=False)]
-    rows = [{name: array[row] for name, array in _arrays(part).items()} for part, row in chosen]
+    chosen = rng.choice(len(views), recipe.batch_views, replace=False)
+    rows = [read_view(views[i]) for i in chosen]
     features = torch.from_numpy(np.stack([view["features"] for view in rows]))
-    # The fused kernel's gradients of seven tokens take longer than the plain one's.
+    # The fused kernel's gradients of few tokens take longer than the plain one's.
     with sdpa_kernel(SDPBackend.MATH):
         embeddings = embed(run.student, features.float())
         parts = [_loss(run, embeddings[i], view, rng) for i, view in enumerate(rows)]
@@ -130,38 +114,28 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def _loss(run: Run, embedding: Embedding, view: View, rng: np.random.Generator) -> Tensor:
-    """Of some prompts of one view: their masks, drawn by every mask token, and their scores."""
-    recipe, student = run.recipe, run.student
-    nb_boxes = round(recipe.batch_prompts * recipe.boxes / (recipe.points + recipe.boxes))
-    points = rng.choice(recipe.points, recipe.batch_prompts - nb_boxes, replace=False)
-    boxes = rng.choice(recipe.boxes, nb_boxes, replace=False)
-    labels = torch.full((len(points), 1), FOREGROUND)
-    asked = (
-        Prompts(torch.from_numpy(view["points"][points])[:, None], labels),
-        Prompts(boxes_xyxy=torch.from_numpy(view["boxes"][boxes])),
-    )
-    encoded = [student.prompt_encoder(prompts, embedding.input_hw) for prompts in asked]
-    tokens = torch.cat([of_kind for of_kind, _ in encoded])  # a point has two too, as a box
-    _, per_cell = encoded[0]
-    decoded = student.mask_decoder(
-        embedding.features, embedding.positions, tokens, per_cell, multimask=None
-    )
-    logits = decoded.logits()
-    rows = np.concatenate([points, recipe.points + boxes])
-    return _apart(run, logits.view(*decoded.scores.shape, *logits.shape[1:]), decoded, view, rows)
-
-
-def _apart(
-    run: Run, logits: Tensor, decoded: Decoded, view: View, rows: NDArray[np.int64]
-) -> Tensor:
-    """How far masks and scores are from the teacher's. rows: of the view's prompts, those asked."""
+    """Of some points, or some boxes, of one view: their masks and their scores."""
     recipe = run.recipe
+    of_points = rng.random() * (recipe.points + recipe.boxes) < recipe.points
+    count = min(recipe.batch_prompts, recipe.points if of_points else recipe.boxes)
+    rows = rng.choice(recipe.points if of_points else recipe.boxes, count, replace=False)
+    nothing = rows[:0]
+    points, boxes = prompts_of(view, *((rows, nothing) if of_points else (nothing, rows)))
+    multimask = bool(rng.random() >= recipe.clear)
+    decoded = run.student.decode(embedding, points if of_points else boxes, multimask)
+    return _apart(run, decoded, view, rows if of_points else recipe.points + rows)
+
+
+def _apart(run: Run, decoded: Decoded, view: View, rows: NDArray[np.int64]) -> Tensor:
+    """How far masks and scores are from the teacher's. rows: of the view's prompts, those asked."""
+    recipe, logits = run.recipe, decoded.logits()
+    logits = logits.view(*decoded.scores.shape, *logits.shape[1:])
     masks = torch.from_numpy(np.unpackbits(view["masks"][rows], axis=-1)).float()
     scores = torch.from_numpy(view["scores"][rows].astype(np.float32))
-    # The token for clear prompts, the first, learns the mask that the teacher thinks the best.
-    best = scores.argmax(dim=1, keepdim=True)
-    masks = torch.cat([masks.take_along_dim(best[:, :, None, None], dim=1), masks], dim=1)
-    scores = torch.cat([scores.take_along_dim(best, dim=1), scores], dim=1)
+    if logits.shape[1] == 1:  # for clear prompts, the mask that the teacher thinks the best
+        best = scores.argmax(dim=1, keepdim=True)
+        masks = masks.take_along_dim(best[:, :, None, None], dim=1)
+        scores = scores.take_along_dim(best, dim=1)
     used = torch.zeros(masks.shape[2:])
     used[: view["used"][0], : view["used"][1]] = 1
     drawn = recipe.focal * focal(logits, masks, used) + recipe.dice * dice(logits, masks, used)

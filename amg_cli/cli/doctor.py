@@ -73,11 +73,13 @@ def _weights() -> Iterator[tuple[str, str]]:
 
     try:
         folder = cache_folder()
+        parent = next(path for path in (folder, *folder.parents) if path.exists())
+        state = "can be written to" if os.access(parent, os.W_OK) else "cannot be written to"
+        yield "cache", f"{folder}, {state}"
+        known_here = list(ZOO.values())
     except AmgError as error:
         yield "cache", str(error)
-        return
-    parent = next(path for path in (folder, *folder.parents) if path.exists())
-    state = "can be written to" if os.access(parent, os.W_OK) else "cannot be written to"
-    yield "cache", f"{folder}, {state}"
-    for name, known in ZOO.items():
-        yield name, "present" if is_present(known) else "not downloaded"
+        known_here = [known for known in ZOO.values() if known.url is None]
+    for known in known_here:
+        absent = "not downloaded" if known.url else "not in the package; install amg-cli again"
+        yield known.name, "present" if is_present(known) else absent

@@ -104,9 +104,6 @@ def evaluate(ctx: click.Context, /, **values: Any) -> None:
         raise click.UsageError("give --truth, or --against")
     if against is not None and masks is None:
         raise click.UsageError("--against needs --masks")
-    has_model = values["checkpoint"] is not None or values["model_type"] is not None
-    if against is None and not has_model and (masks is None or values["one_prompt"]):
-        raise click.UsageError("give --masks or a model: --model-type NAME, or --checkpoint FILE")
     for option, needed in NEEDED.items():
         if values[option] and values[needed] is None:
             raise click.UsageError(f"{option_name(option)} needs --{needed}")

@@ -14,6 +14,10 @@ from amg_cli.cli.options import generation_config, generation_options
 if TYPE_CHECKING:
     from amg_cli.models.sam import Sam
 
+BETTER = (
+    "model nano, which comes with amg; for better masks --model-type vit_h (2.56 GB, downloaded)"
+)
+
 # fmt: off
 MODEL_OPTIONS = (
     click.option(
@@ -22,8 +26,9 @@ MODEL_OPTIONS = (
     ),
     click.option(
         "--model-type", metavar="NAME",
-        help="vit_t (MobileSAM), vit_b, vit_l or vit_h. Downloaded once if there is no "
-        "--checkpoint, else what that must hold; see amg models.",
+        help="nano, which comes with amg; vit_t (MobileSAM), vit_b, vit_l or vit_h (called default "
+        "in the reference). Downloaded once if there is no --checkpoint, else what that must hold; "
+        "see amg models.  [default: nano]",
     ),
     click.option("--offline", is_flag=True, help="Never download weights."),
     click.option(
@@ -47,7 +52,7 @@ MODEL_OPTIONS = (
     click.option(
         "--image-size", type=click.IntRange(min=16), metavar="N",
         help="Longest side that images are scaled to, in pixels; faster and coarser when smaller. "
-        "[default: the model's own, 1024]",
+        "[default: the model's own: 512 for nano, 1024 for the others]",
     ),
     click.option(
         "--threads", type=click.IntRange(min=1), help="CPU threads. [default: torch's choice]"
@@ -124,8 +129,6 @@ def _check_given(values: dict[str, Any]) -> None:
     for name, option in (("inputs", "--input"), ("output", "--output")):
         if not values[name]:
             raise click.UsageError(f"Missing option '{option}'.")
-    if values["checkpoint"] is None and values["model_type"] is None:
-        raise click.UsageError("give a model: --model-type NAME, or --checkpoint FILE")
 
 
 def max_pixels(values: dict[str, Any]) -> int:
@@ -142,13 +145,15 @@ def load_given_model(values: dict[str, Any]) -> Sam:
     from amg_cli.models.devices import find_device, keep_memory, set_threads
     from amg_cli.models.weights import load_model
 
+    if not (values["checkpoint"] or values["model_type"] or values["quiet"]):
+        click.echo(f"amg: {BETTER}", err=True)
     if values["compiled"]:
         check_compilable(find_device(values["device"]))
     keep_memory()
     if values["threads"]:
         set_threads(values["threads"])
     model = load_model(
-        values["checkpoint"] or values["model_type"],
+        values["checkpoint"],
         model_type=values["model_type"],
         device=values["device"],
         precision=values["precision"],

@@ -45,7 +45,7 @@ def pull(names: tuple[str, ...], quiet: bool) -> None:
     exit_code = 0
     for known in [_find(name) for name in names]:
         try:
-            if not quiet and not cache.is_present(known):
+            if not quiet and known.url and not cache.is_present(known):
                 size = cache.human_bytes(known.size_bytes)
                 click.echo(f"amg: {known.name}: {size} from {download.address(known)}", err=True)
             progress = not quiet and sys.stderr.isatty()
@@ -81,6 +81,8 @@ def verify(names: tuple[str, ...]) -> None:
         click.echo(f"{known.name}  {state:7}  {path}")
         if state != "ok":
             remedy = f"amg models pull {known.name} gets a good one"
+            if known.url is None:
+                remedy = "install amg-cli again"
             click.echo(f"amg: {path}: {state}; {remedy}", err=True)
             exit_code = EXIT_DAMAGED
     sys.exit(exit_code)

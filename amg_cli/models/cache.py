@@ -1,4 +1,4 @@
-"""Where downloaded checkpoints are kept, and whether they are there and whole. No network here.
+"""Where checkpoints are kept, and whether they are there and whole. No network here.
 
 A dozen lines by hand instead of platformdirs: one folder is all that is wanted of it.
 """
@@ -14,6 +14,7 @@ from amg_cli.core.errors import WeightsError
 from amg_cli.models.zoo import KnownModel
 
 CHUNK_BYTES = 1 << 20
+PACKAGED = Path(__file__).parent / "packaged"  # the checkpoints that come with this package
 
 
 def cache_folder() -> Path:
@@ -33,11 +34,12 @@ def cache_folder() -> Path:
 
 def cached_path(known: KnownModel) -> Path:
     """Where the model's checkpoint is, or will be."""
-    return cache_folder() / known.filename
+    folder = PACKAGED if known.url is None else cache_folder()
+    return folder / known.filename
 
 
 def is_present(known: KnownModel) -> bool:
-    """Whether the checkpoint is in the cache, judged by its exact size; `verify` reads it all."""
+    """Whether the checkpoint is there, judged by its exact size; `verify` reads it all."""
     try:
         return cached_path(known).stat().st_size == known.size_bytes
     except OSError:
@@ -45,7 +47,7 @@ def is_present(known: KnownModel) -> bool:
 
 
 def verify(known: KnownModel) -> bool:
-    """Whether the cached file is the published one, byte for byte; False if it is missing.
+    """Whether the file is the published one, byte for byte; False if it is missing.
 
     Raises WeightsError for a file that cannot be read.
     """

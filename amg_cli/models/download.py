@@ -66,6 +66,9 @@ def pull(
     is_there = verify if recheck else is_present
     if is_there(known):
         return cached_path(known)
+    if known.url is None:
+        cause = "damaged, or missing from the package"
+        raise WeightsError(cached_path(known), cause, "install amg-cli again")
     job = _Job(known, url or address(known), cached_path(known))
     if not _is_address(job.url):
         raise job.error("is no http or https address")
@@ -76,7 +79,12 @@ def pull(
 
 
 def address(known: KnownModel) -> str:
-    """Where `pull` gets the file: `known.url`, or `AMG_MIRROR`/filename if that variable is set."""
+    """Where `pull` gets the file: `known.url`, or `AMG_MIRROR`/filename if that variable is set.
+
+    That of a model in the package is the file itself.
+    """
+    if known.url is None:
+        return str(cached_path(known))
     mirror = os.environ.get("AMG_MIRROR")
     if not mirror:
         return known.url

@@ -103,7 +103,7 @@ class Projected:
         if factors is None:
             products = products_by_head(heads, self.of_both)
         else:
-            absorbed = (heads @ self.weight).flatten(1, 2)
+            absorbed = products_by_head(heads, self.weight)
             products = matmuls(absorbed @ factors.spans.mT, factors.mix)
             products = plus_products_by_head(products, heads, self.of_base)
             products.mul_(factors.scale[:, None])
@@ -141,7 +141,8 @@ class Values:
         in_a_row = weights.transpose(0, 1).flatten(1, 2)
         seen = torch.bmm(in_a_row, self.of_base).view(num_heads, count, nb_tokens, -1)
         mixed = matmuls(weights.flatten(1, 2), factors.mix.mT) @ factors.spans
-        seen = seen.transpose(0, 1) + mixed.view(*weights.shape[:3], -1) @ self.weight.mT
+        mixed = products_by_head(mixed.view(*weights.shape[:3], -1), self.weight.mT)
+        seen = seen.transpose(0, 1) + mixed.view(count, num_heads, nb_tokens, -1)
         return seen.transpose(1, 2).flatten(2) + self.constant
 
 
@@ -182,7 +183,7 @@ class Normed:
             scale, all_told = factors.scale, (*factors.told, told)
             mix = torch.cat([factors.mix, mix.div_(scale[:, None])], dim=1)
         parts = zip(all_told, self.spans, strict=True)
-        spans = torch.cat([(heads @ span).flatten(1, 2) for heads, span in parts], dim=1)
+        spans = torch.cat([products_by_head(heads, span) for heads, span in parts], dim=1)
         variance = scale.square() * self._squares(mix, spans, all_told) / spans.shape[2]
         scale = scale * (variance.clamp(min=0) + self.norm.eps).rsqrt()
         return Factors(scale, mix, spans * self.norm.weight, all_told)

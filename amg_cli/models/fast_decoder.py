@@ -30,13 +30,13 @@ class SharedBlock:
     """One block's part of the image, for all prompts.
 
     look, seen: keys and values of the image for the prompt's look at it
-    tell: queries of the image to what it is told; told: the image after it
+    tell: queries of the image to what it is told; told: the image after it; None where it is not
     """
 
     look: Projected
     seen: Values
-    tell: Projected
-    told: Normed
+    tell: Projected | None = None
+    told: Normed | None = None
 
 
 @dataclass(frozen=True)
@@ -61,23 +61,22 @@ def share(transformer: TwoWayTransformer, image: Tensor, positions: Tensor) -> S
     base = Base(image, torch.zeros_like(image[0]))
     blocks = []
     for layer in _blocks(transformer):
-        look, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        look = layer.cross_attn_token_to_image
+        keys = Projected.of(look.k_proj, look.num_heads, base, positions)
+        values = Values.of(look.v_proj, look.num_heads, base)
+        if not layer.tells:
+            blocks.append(SharedBlock(keys, values))
+            continue
+        tell = layer.cross_attn_image_to_token
         sum_ = base.told_by(tell).centred()
-        blocks.append(
-            SharedBlock(
-                look=Projected.of(look.k_proj, look.num_heads, base, positions),
-                seen=Values.of(look.v_proj, look.num_heads, base),
-                tell=Projected.of(tell.q_proj, tell.num_heads, base, positions),
-                told=Normed.of(layer.norm4, sum_),
-            )
-        )
+        queries = Projected.of(tell.q_proj, tell.num_heads, base, positions)
+        blocks.append(SharedBlock(keys, values, queries, Normed.of(layer.norm4, sum_)))
         base = sum_.normed_by(layer.norm4)
     first, last = blocks[0], transformer.final_attn_token_to_image
-    values = first.seen.of_base + first.seen.constant.view(last.num_heads, 1, -1)
     return SharedImage(
         blocks=tuple(blocks),
         keys=first.look.of_both.mT.contiguous(),
-        values=values,
+        values=first.seen.of_base + first.seen.constant.view(last.num_heads, 1, -1),
         last_look=Projected.of(last.k_proj, last.num_heads, base, positions),
         last_seen=Values.of(last.v_proj, last.num_heads, base),
         base=base,
@@ -88,9 +87,11 @@ def pays(transformer: TwoWayTransformer, nb_tokens: int) -> bool:
     """Whether products with a prompt's mix are less work than with the image's tokens.
 
     A block adds a row to the mix for each head and token, where the image has a column a channel.
+    Where no block tells the image anything, there is no mix.
     """
     attention = transformer.final_attn_token_to_image
-    return nb_tokens * attention.num_heads < attention.q_proj.in_features
+    fewer = nb_tokens * attention.num_heads < attention.q_proj.in_features
+    return fewer and any(block.tells for block in _blocks(transformer))
 
 
 def transform(
@@ -107,7 +108,7 @@ def transform(
     token_pe = tokens
     images: list[Factors | None] = [None] * len(torch.split(tokens, size))
     for layer, block in zip(_blocks(transformer), shared.blocks, strict=True):
-        look, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        look = layer.cross_attn_token_to_image
         if layer.first:
             tokens = layer.norm1(layer.self_attn(tokens, tokens, tokens))
             seen = _look_at_shared(look, tokens + token_pe, shared)
@@ -117,6 +118,9 @@ def transform(
             seen = _look(look, tokens + token_pe, images, block.look, block.seen)
         tokens = layer.norm2(tokens + seen)
         tokens = layer.norm3(tokens + layer.mlp(tokens))
+        if block.tell is None or block.told is None:
+            continue
+        tell = layer.cross_attn_image_to_token
         keys = _heads(tell, tell.k_proj(tokens + token_pe), scaled=True)
         values = _heads(tell, tell.v_proj(tokens))
         parts = zip(torch.split(keys, size), torch.split(values, size), images, strict=True)

@@ -21,7 +21,11 @@ from amg_cli.models.transformer import TwoWayTransformer
 
 @dataclass(frozen=True)
 class TwoWayConfig:
-    """The decoder's published numbers; the defaults are those of every official model."""
+    """The decoder's published numbers; the defaults are those of every official model.
+
+    all_mask_tokens: tokens of masks that are not asked for take part too
+    last_block_tells: the image attends to the tokens in the last block too, as in those before
+    """
 
     kind: str = "two_way"
     nb_multimask_outputs: int = 3
@@ -31,6 +35,8 @@ class TwoWayConfig:
     attention_downsample_rate: int = 2
     iou_head_depth: int = 3
     iou_head_hidden_dim: int = 256
+    all_mask_tokens: bool = True
+    last_block_tells: bool = True
 
 
 class Drawing(Protocol):
@@ -99,6 +105,7 @@ class TwoWayDecoder(nn.Module):
 
     def __init__(self, config: TwoWayConfig, embed_dim: int) -> None:
         super().__init__()
+        self.config = config
         nb_masks = config.nb_multimask_outputs + 1  # the first is for unambiguous prompts
         self.transformer = TwoWayTransformer(
             config.nb_blocks,
@@ -106,6 +113,7 @@ class TwoWayDecoder(nn.Module):
             config.nb_heads,
             config.mlp_channels,
             config.attention_downsample_rate,
+            config.last_block_tells,
         )
         self.iou_token = Tokens(1, embed_dim)
         self.mask_tokens = Tokens(nb_masks, embed_dim)
@@ -141,7 +149,7 @@ class TwoWayDecoder(nn.Module):
         all, that one first, as training needs them.
         """
         image = (features + per_cell).expand(len(tokens), -1, -1, -1).flatten(2).transpose(1, 2)
-        tokens = self._with_own(tokens)
+        tokens = self._with_own(tokens, multimask)
         tokens, image = self.transformer(tokens, image, features_pe.flatten(2).transpose(1, 2))
         cells_hw = (features.shape[2], features.shape[3])
         return self._scored(tokens, PlainDrawing(self.output_upscaling, image, cells_hw), multimask)
@@ -157,33 +165,47 @@ class TwoWayDecoder(nn.Module):
     def forward_shared(self, shared: Shared, tokens: Tensor, multimask: bool) -> Decoded:
         """What `forward` computes, by less work. For inference, where `pays` says so."""
         tokens, images = self.transform(
-            self.transformer, self._with_own(tokens), shared.image, self._nb_own
+            self.transformer,
+            self._with_own(tokens, multimask),
+            shared.image,
+            self._nb_own(multimask),
         )
         return self._scored(tokens, FastDrawing(shared.upscaling, images, self.draw_all), multimask)
 
-    def pays(self, tokens: Tensor) -> bool:
+    def pays(self, tokens: Tensor, multimask: bool) -> bool:
         """Whether `forward_shared` is less work than `forward` for such prompts."""
-        return pays(self.transformer, self._nb_own + tokens.shape[1])
+        return pays(self.transformer, self._nb_own(multimask) + tokens.shape[1])
 
-    @property
-    def _nb_own(self) -> int:
-        """The decoder's own tokens: one for the scores, and one a mask."""
-        return 1 + len(self.mask_tokens.weight)
+    def _nb_own(self, multimask: bool | None) -> int:
+        of_masks = range(len(self.mask_tokens.weight))
+        return 1 + len(of_masks if self.config.all_mask_tokens else of_masks[_asked(multimask)])
 
-    def _with_own(self, tokens: Tensor) -> Tensor:
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        return torch.cat([own.expand(len(tokens), -1, -1), tokens], dim=1)
+    def _own(self, multimask: bool | None) -> Tensor:
+        """The decoder's own tokens: one for the scores, and one a mask. (1 + masks, C)"""
+        of_masks: Tensor = self.mask_tokens.weight
+        if not self.config.all_mask_tokens:
+            of_masks = of_masks[_asked(multimask)]
+        return torch.cat([self.iou_token.weight, of_masks])
+
+    def _with_own(self, tokens: Tensor, multimask: bool | None) -> Tensor:
+        return torch.cat([self._own(multimask).expand(len(tokens), -1, -1), tokens], dim=1)
 
     def _scored(self, tokens: Tensor, drawing: Drawing, multimask: bool | None) -> Decoded:
-        chosen = slice(None)
-        if multimask is not None:
-            chosen = slice(1, self._nb_own - 1) if multimask else slice(0, 1)
+        asked = _asked(multimask)
+        of_masks = tokens[:, 1 : self._nb_own(multimask)]
         return Decoded(
-            scores=self.iou_prediction_head(tokens[:, 0])[:, chosen],
-            mask_tokens=tokens[:, 1 : self._nb_own][:, chosen],
-            hypernetworks=list(self.output_hypernetworks_mlps)[chosen],
+            scores=self.iou_prediction_head(tokens[:, 0])[:, asked],
+            mask_tokens=of_masks[:, asked] if self.config.all_mask_tokens else of_masks,
+            hypernetworks=list(self.output_hypernetworks_mlps)[asked],
             drawing=drawing,
         )
+
+
+def _asked(multimask: bool | None) -> slice:
+    """Which of the masks are asked for: of an ambiguous prompt, of a clear one, or all."""
+    if multimask is None:
+        return slice(None)
+    return slice(1, None) if multimask else slice(0, 1)
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,9 @@ class FourierFeatures(nn.Module):
 class PromptEncoder(nn.Module):
     """Prompts to token and per-cell embeddings of `embed_dim` channels."""
 
-    def __init__(self, embed_dim: int, mask_hidden_dim: int) -> None:
+    def __init__(self, embed_dim: int, mask_hidden_dim: int, pad_points: bool) -> None:
         super().__init__()
+        self.pad_points = pad_points
         self.pe_layer = FourierFeatures(embed_dim)
         # By label: 0 background, 1 foreground, then a box's first and second corner.
         self.point_embeddings = nn.ModuleList(Tokens(1, embed_dim) for _ in range(4))
@@ -87,8 +88,8 @@ class PromptEncoder(nn.Module):
         tokens = [torch.zeros(len(prompts), 0, channels, device=self.device)]
         if prompts.points_xy is not None and prompts.labels is not None:
             points, labels = prompts.points_xy, prompts.labels
-            if prompts.boxes_xyxy is None:
-                # The published model was trained with a padding point wherever no box is.
+            if prompts.boxes_xyxy is None and self.pad_points:
+                # The published models were trained with a padding point wherever no box is.
                 points = torch.cat([points, points.new_zeros(len(points), 1, 2)], dim=1)
                 labels = torch.cat([labels, labels.new_full((len(labels), 1), PADDING)], dim=1)
             tokens.append(self._points(points, labels, input_hw))

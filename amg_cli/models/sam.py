@@ -29,6 +29,7 @@ class SamConfig:
     embed_dim:        channels C of the embedding
     mask_threshold:   a pixel belongs to a mask where its logit is above this
     mask_hidden_dim:  channels inside the encoder of mask prompts
+    pad_points:       points without a box get a padding point, as in every official model
     mean, std:        of each input channel, in 0-255 units
     """
 
@@ -39,6 +40,7 @@ class SamConfig:
     embed_dim: int = 256
     mask_threshold: float = 0.0
     mask_hidden_dim: int = 16
+    pad_points: bool = True
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
@@ -87,7 +89,9 @@ class Sam(nn.Module):
         # Whether masks are drawn where the image is padding too, so that shapes never change.
         self.fixed_shapes = False
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
-        self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_hidden_dim)
+        self.prompt_encoder = PromptEncoder(
+            config.embed_dim, config.mask_hidden_dim, config.pad_points
+        )
         self.mask_decoder = DECODERS[config.decoder.kind](config.decoder, config.embed_dim)
 
     @property
@@ -131,7 +135,11 @@ class Sam(nn.Module):
         """
         tokens, per_cell = self.prompt_encoder(prompts, embedding.input_hw)
         shared = embedding.shared
-        if shared is not None and prompts.masks is None and self.mask_decoder.pays(tokens):
+        if (
+            shared is not None
+            and prompts.masks is None
+            and self.mask_decoder.pays(tokens, multimask)
+        ):
             return self.mask_decoder.forward_shared(shared, tokens, multimask)
         return self.mask_decoder(
             embedding.features, embedding.positions, tokens, per_cell, multimask

@@ -46,21 +46,31 @@ class TokenMlp(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Tokens to tokens, tokens to image, MLP on tokens, image to tokens; a norm after each."""
+    """Tokens to tokens, tokens to image, MLP on tokens, image to tokens; a norm after each.
+
+    One that does not tell ends before the image looks at the tokens.
+    """
 
     def __init__(
-        self, channels: int, num_heads: int, mlp_channels: int, downsample: int, first: bool
+        self,
+        channels: int,
+        num_heads: int,
+        mlp_channels: int,
+        downsample: int,
+        first: bool,
+        tells: bool,
     ) -> None:
         super().__init__()
-        self.first = first
+        self.first, self.tells = first, tells
         self.self_attn = Attention(channels, num_heads)
         self.norm1 = nn.LayerNorm(channels)
         self.cross_attn_token_to_image = Attention(channels, num_heads, downsample)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = TokenMlp(channels, mlp_channels)
         self.norm3 = nn.LayerNorm(channels)
-        self.norm4 = nn.LayerNorm(channels)
-        self.cross_attn_image_to_token = Attention(channels, num_heads, downsample)
+        if tells:
+            self.norm4 = nn.LayerNorm(channels)
+            self.cross_attn_image_to_token = Attention(channels, num_heads, downsample)
 
     def forward(
         self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
@@ -75,19 +85,31 @@ class TwoWayBlock(nn.Module):
         seen = self.cross_attn_token_to_image(tokens + token_pe, placed_image, image)
         tokens = self.norm2(tokens + seen)
         tokens = self.norm3(tokens + self.mlp(tokens))
+        if not self.tells:
+            return tokens, image
         told = self.cross_attn_image_to_token(placed_image, tokens + token_pe, tokens)
         return tokens, self.norm4(image + told)
 
 
 class TwoWayTransformer(nn.Module):
-    """`depth` blocks, then a last look of the tokens at the image."""
+    """`depth` blocks, then a last look of the tokens at the image.
+
+    last_tells: of the last block; all others tell
+    """
 
     def __init__(
-        self, depth: int, channels: int, num_heads: int, mlp_channels: int, downsample: int
+        self,
+        depth: int,
+        channels: int,
+        num_heads: int,
+        mlp_channels: int,
+        downsample: int,
+        last_tells: bool = True,
     ) -> None:
         super().__init__()
+        numbers = (channels, num_heads, mlp_channels, downsample)
         self.layers = nn.ModuleList(
-            TwoWayBlock(channels, num_heads, mlp_channels, downsample, first=i == 0)
+            TwoWayBlock(*numbers, first=i == 0, tells=last_tells or i < depth - 1)
             for i in range(depth)
         )
         self.final_attn_token_to_image = Attention(channels, num_heads, downsample)

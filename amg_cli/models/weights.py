@@ -16,11 +16,11 @@ from amg_cli.models.checkpoints import read_checkpoint
 from amg_cli.models.devices import find_device, find_precision
 from amg_cli.models.download import offline_error, pull
 from amg_cli.models.sam import Sam, SamConfig
-from amg_cli.models.zoo import ZOO, KnownModel, find_known
+from amg_cli.models.zoo import DEFAULT, ZOO, KnownModel, find_known
 
 
 def load_model(
-    name_or_path: str | Path,
+    name_or_path: str | Path | None = None,
     *,
     model_type: str | None = None,
     device: str = "auto",
@@ -33,7 +33,8 @@ def load_model(
     """A model ready for inference, its parameters rearranged for that.
 
     name_or_path: a checkpoint file, whose architecture is read from its keys; or the name of a
-        known model, whose checkpoint is downloaded into the cache if it is not there
+        known model, whose checkpoint is downloaded into the cache if it is neither there nor in the
+        package, as that of "nano" is; None for the model type, or "nano" without one
     model_type: if given, what the file must hold, such as "vit_t"
     device: auto, cpu, mps, cuda or cuda:N
     precision: of most products: fp32 for exact masks, which auto takes; bf16 or fp16 for speed
@@ -51,7 +52,11 @@ def load_model(
         _known(model_type)
     target = find_device(device)
     dtype = find_precision(precision, target)
-    model = load_checkpoint(_checkpoint_path(name_or_path, offline, progress), model_type)
+    if name_or_path is None:
+        path = _path_of(_known(model_type or DEFAULT), offline, progress)
+    else:
+        path = _checkpoint_path(name_or_path, offline, progress)
+    model = load_checkpoint(path, model_type)
     model.config = _at_size(model.config, image_size, fixed_input_size)
     model.precision = dtype
     model.eval().requires_grad_(False)
@@ -92,9 +97,11 @@ def _checkpoint_path(name_or_path: str | Path, offline: bool, progress: bool) ->
     """
     path = Path(name_or_path)
     known = None if isinstance(name_or_path, Path) else find_known(name_or_path)
-    if known is None or path.exists():
-        return path
-    if offline and not is_present(known):
+    return path if known is None or path.is_file() else _path_of(known, offline, progress)
+
+
+def _path_of(known: KnownModel, offline: bool, progress: bool) -> Path:
+    if offline and known.url is not None and not is_present(known):
         raise offline_error(known)
     return pull(known, progress=progress)
 

@@ -1,0 +1,78 @@
+"""The exported model's scores, so that the default thresholds keep what they keep of the teacher's.
+
+Masks stay as they are: their logits are only scaled, and predicted IoUs put on another line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from amg_cli.batch.images import read_image
+from amg_cli.core.config import GenerationConfig
+from amg_cli.core.masks import Candidates
+from amg_cli.generation.propose import propose
+from amg_cli.generation.select import select
+from amg_cli.models.sam import Sam
+
+DEFAULTS = replace(GenerationConfig(), points_per_side=16)
+ALL = replace(DEFAULTS, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+LOWEST, HIGHEST, HALVINGS = 0.5, 16.0, 7  # of the logits' scale, and steps of the search
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Predicted IoUs become `slope` times themselves plus `added`; logits `scale` times."""
+
+    slope: float
+    added: float
+    scale: float
+
+
+@torch.no_grad()
+def calibrate(student: Sam, teacher: Sam, photographs: Sequence[Path]) -> Calibration:
+    """Change the student's heads, by what both models answer on some photographs.
+
+    Of all predicted IoUs as large a share passes the default threshold as of the teacher's, with
+    the same median; and after the other thresholds as many masks are left.
+    """
+    taught = [propose(teacher, read_image(path), ALL) for path in photographs]
+    found = [propose(student, read_image(path), ALL) for path in photographs]
+    slope, added = _line(Candidates.concat(found), Candidates.concat(taught))
+    decoder: Any = student.mask_decoder
+    last = decoder.iou_prediction_head.layers[-1]
+    last.weight *= slope
+    last.bias.mul_(slope).add_(added)
+    scale = _scale(student, photographs, nb_masks=sum(len(select(c, DEFAULTS)) for c in taught))
+    for mlp in decoder.output_hypernetworks_mlps:
+        mlp.layers[-1].weight *= scale
+        mlp.layers[-1].bias *= scale
+    return Calibration(slope, added, scale)
+
+
+def _line(found: Candidates, wanted: Candidates) -> tuple[float, float]:
+    """The slope and the constant that bring predicted IoUs to those that are wanted."""
+    threshold = DEFAULTS.pred_iou_thresh
+    passing = float((wanted.pred_iou > threshold).float().mean())
+    ranks = torch.tensor([1 - passing, 1 - passing / 2])
+    low, middle = torch.quantile(found.pred_iou, ranks).tolist()
+    slope = (float(torch.quantile(wanted.pred_iou, ranks[1])) - threshold) / (middle - low)
+    return slope, threshold - slope * low
+
+
+def _scale(student: Sam, photographs: Sequence[Path], nb_masks: int) -> float:
+    """The factor of the logits with which so many masks pass; more do with a larger one."""
+    low, high = LOWEST, HIGHEST
+    for _ in range(HALVINGS):
+        scale = (low * high) ** 0.5
+        # Logits of a larger scale are as those of this one with the offset made smaller.
+        offset = DEFAULTS.stability_score_offset / scale
+        config = replace(DEFAULTS, stability_score_offset=offset)
+        found = [propose(student, read_image(path), config) for path in photographs]
+        enough = sum(len(select(candidates, config)) for candidates in found) >= nb_masks
+        low, high = (low, scale) if enough else (scale, high)
+    return (low * high) ** 0.5

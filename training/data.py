@@ -1,0 +1,45 @@
+"""Prepared data, as training reads it: views by their place, and prompts on one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
+from training.prepare import ARRAYS
+
+View = dict[str, NDArray[Any]]  # by the names of `ARRAYS`; of a whole part, or one row of each
+Place = tuple[Path, int]  # a view's part, and its row there
+
+
+def all_views(parts: list[Path]) -> list[Place]:
+    """Every prepared view."""
+    return [(part, row) for part in parts for row in range(len(_arrays(part)["used"]))]
+
+
+def read_view(place: Place) -> View:
+    """One view, mapped from disk."""
+    part, row = place
+    return {name: array[row] for name, array in _arrays(part).items()}
+
+
+def prompts_of(
+    view: View, points: NDArray[np.int64], boxes: NDArray[np.int64]
+) -> tuple[Prompts, Prompts]:
+    """A view's points and boxes of those numbers, each a prompt of its own."""
+    at_points = torch.from_numpy(view["points"][points])[:, None]
+    return (
+        Prompts(at_points, torch.full((len(points), 1), FOREGROUND)),
+        Prompts(boxes_xyxy=torch.from_numpy(view["boxes"][boxes])),
+    )
+
+
+@lru_cache(maxsize=64)  # each holds files open, of which a process may have few
+def _arrays(part: Path) -> View:
+    """A part's arrays, mapped from disk."""
+    return {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in ARRAYS}

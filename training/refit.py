@@ -1,0 +1,82 @@
+"""The MLPs of the student's decoder: smaller than the teacher's, fitted to what those answer.
+
+An MLP sees tokens only, so a fit takes seconds where a training of whole masks takes hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from amg_cli.models.sam import Sam
+from amg_cli.models.transformer import TokenMlp
+from training.data import View, prompts_of
+from training.recipe import Recipe
+from training.student import embed
+
+
+def refit(student: Sam, teacher: Sam, views: Iterable[View], recipe: Recipe) -> list[float]:
+    """Fit block after block, on the tokens that reach it in the student.
+
+    -> of each MLP, the share of the teacher's variance that it leaves unexplained
+    """
+    seen, errors = list(views), []
+    blocks = zip(_blocks(student), _blocks(teacher), strict=True)
+    for number, (mlp, taught) in enumerate(blocks):
+        x = _inputs(student, number, seen)
+        with torch.no_grad():
+            y = taught(x)
+            _begin(mlp, taught, x)
+        errors.append(_fit(mlp, x, y, recipe))
+    return errors
+
+
+def _blocks(model: Sam) -> list[TokenMlp]:
+    return [layer.mlp for layer in model.mask_decoder.transformer.layers]
+
+
+@torch.no_grad()
+def _inputs(student: Sam, block: int, views: list[View]) -> Tensor:
+    """What reaches the MLP of a block with the prompts of those views. -> (tokens, C)."""
+    inputs: list[Tensor] = []
+    handle = _blocks(student)[block].register_forward_pre_hook(
+        lambda _, given: inputs.append(given[0].flatten(0, 1))
+    )
+    with handle:
+        for view in views:
+            features = torch.from_numpy(view["features"].astype("float32"))[None]
+            embedding = student.prepare(embed(student, features))
+            every = (np.arange(len(view[kind])) for kind in ("points", "boxes"))
+            for prompts in prompts_of(view, *every):
+                student.decode(embedding, prompts)
+    return torch.cat(inputs)
+
+
+def _begin(mlp: TokenMlp, taught: TokenMlp, x: Tensor) -> None:
+    """Begin with the hidden units that add the most to the teacher's answers."""
+    hidden = F.relu(taught.lin1(x))
+    added = hidden.square().mean(dim=0) * taught.lin2.weight.square().sum(dim=0)
+    kept = added.topk(mlp.lin1.out_features).indices
+    mlp.lin1.weight.copy_(taught.lin1.weight[kept])
+    mlp.lin1.bias.copy_(taught.lin1.bias[kept])
+    mlp.lin2.weight.copy_(taught.lin2.weight[:, kept])
+    mlp.lin2.bias.copy_(taught.lin2.bias)
+
+
+def _fit(mlp: TokenMlp, x: Tensor, y: Tensor, recipe: Recipe) -> float:
+    """Least squares by Adam. x, y: (tokens, C). -> the share of y's variance that is left."""
+    draw = torch.Generator().manual_seed(recipe.seed)
+    optimizer = torch.optim.Adam(mlp.parameters(), recipe.refit_rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.refit_steps)
+    for _ in range(recipe.refit_steps):
+        rows = torch.randint(len(x), (recipe.refit_tokens,), generator=draw)
+        optimizer.zero_grad()
+        F.mse_loss(mlp(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        falling.step()
+    with torch.no_grad():
+        return float((mlp(x) - y).square().mean() / y.var(dim=0).mean())
