@@ -15,6 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
 REFERENCE = "mobilesam-mirror"
 ENCODERS, PUBLISHED = ("vit_t", "vit_b"), ("mobile_sam", "segment_anything")
+MODELS = ("nano", "vit_t")
 CONTENDERS = ("amg fp32", "amg bf16", "ONNX Runtime")
 
 
@@ -95,9 +96,9 @@ def partitions() -> str:
 
 
 def _results() -> Iterator[tuple[str, str, Any]]:
-    """Method, data set and figures of each `quality-METHOD-DATA.json`, best-known first."""
+    """Method, data set and figures of each `quality-METHOD-DATA.json`, models first."""
     files = [path.stem.split("-", 1)[1].rsplit("-", 1) for path in RESULTS.glob("quality-*.json")]
-    for name, data in sorted(files, key=lambda pair: (pair[1], "vit_t" not in pair[0], pair[0])):
+    for name, data in sorted(files, key=lambda pair: (pair[1], pair[0] not in MODELS, pair)):
         yield name, data, json.loads((RESULTS / f"quality-{name}-{data}.json").read_text())
 
 
