@@ -10,7 +10,6 @@ Nothing else may run.
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -18,58 +17,32 @@ from pathlib import Path
 from typing import Any
 
 import click
-from side_by_side import amg, machine, script, timed_run
+from side_by_side import Contender, amg, contenders_vit_t, machine, summary, timed_run
 
 from amg_cli.batch.images import discover
 
 REFERENCE = "mobilesam-mirror"
 
 
-def options_of(checkpoint: Path) -> dict[str, tuple[str, ...]]:
-    """What is compared, and the options of each."""
-    vit_t = ("--checkpoint", str(checkpoint))
-    return {
-        "nano": ("--model-type", "nano"),
-        "vit_t fp32": vit_t,
-        "vit_t bf16": (*vit_t, "--precision", "bf16"),
-    }
-
-
 def runs(
-    contenders: dict[str, tuple[str, ...]], folder: Path, checkpoint: Path, rounds: int
+    contenders: dict[str, Contender], folder: Path, images: list[Path], rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """Every contender over the folder, then the reference on one image, round by round."""
-    images = [source.path for source in discover([folder], recursive=False)]
-    reference = script("reference.py", "mobile_sam", "vit_t", str(checkpoint))
+    """Every contender over the folder, the reference on one of its images, round by round."""
     for round_ in range(rounds):
-        for name, options in contenders.items():
+        for name, command in contenders.items():
+            given = images[round_ % len(images)] if name == REFERENCE else folder
             with tempfile.TemporaryDirectory() as scratch:
-                seconds, peak_mb, _ = timed_run(amg(*options)(folder, Path(scratch)))
-            yield row(name, round_, seconds / len(images), peak_mb)
-        image = images[round_ % len(images)]
-        seconds, peak_mb, _ = timed_run(reference(image, Path()))
-        yield row(REFERENCE, round_, seconds, peak_mb) | {"image": image.name}
-
-
-def row(name: str, round_: int, seconds: float, peak_mb: float) -> dict[str, Any]:
-    """One run, as it is kept."""
-    found = {"contender": name, "round": round_, "seconds an image": round(seconds, 3)}
-    click.echo(f"{name:<18} {seconds:8.2f} s an image, {peak_mb:.0f} MB")
-    return found | {"peak_mb": round(peak_mb)}
-
-
-def summary(found: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Median and spread of each contender, in seconds an image; the reference's last."""
-    rows = {}
-    for name in dict.fromkeys(run["contender"] for run in found):
-        seconds = [run["seconds an image"] for run in found if run["contender"] == name]
-        rows[name] = {
-            "median_s": statistics.median(seconds),
-            "min_s": min(seconds),
-            "max_s": max(seconds),
-            "peak_mb": max(run["peak_mb"] for run in found if run["contender"] == name),
-        }
-    return {n: rows[n] for n in sorted(rows, key=lambda name: name == REFERENCE)}
+                seconds, peak_mb, _ = timed_run(command(given, Path(scratch)))
+            seconds /= 1 if name == REFERENCE else len(images)
+            click.echo(f"{name:<18} {seconds:8.2f} s an image, {peak_mb:.0f} MB")
+            yield {
+                "contender": name,
+                "image": folder.name,
+                "given": given.name,
+                "round": round_,
+                "seconds": round(seconds, 3),
+                "peak_mb": round(peak_mb),
+            }
 
 
 @click.command()
@@ -82,17 +55,19 @@ def main(
     folder: Path, checkpoint: Path, rounds: int, only: tuple[str, ...], json_file: Path | None
 ) -> None:
     """Time amg over a folder, and the reference on one image of it a round."""
-    contenders = {n: o for n, o in options_of(checkpoint).items() if not only or n in only}
-    if len(contenders) < len(set(only)):
-        raise click.UsageError(f"--only takes {', '.join(options_of(checkpoint))}")
-    found = list(runs(contenders, folder, checkpoint, rounds))
+    contenders = {"nano": amg("--model-type", "nano")} | contenders_vit_t(checkpoint)
+    if not contenders.keys() >= set(only):
+        raise click.UsageError(f"--only takes {', '.join(contenders)}")
+    contenders = {n: c for n, c in contenders.items() if not only or n in (*only, REFERENCE)}
+    images = [source.path for source in discover([folder], recursive=False)]
+    found = list(runs(contenders, folder, images, rounds))
     rows = summary(found)
-    for name, times in rows.items():
-        ratio = rows[REFERENCE]["median_s"] / times["median_s"]
-        click.echo(f"{name:<18} {times['median_s']:8.2f} s, {ratio:.1f} times as fast")
+    reference = next(row for row in rows if row["contender"] == REFERENCE)
+    for row in rows:
+        ratio = reference["median_s"] / row["median_s"]
+        click.echo(f"{row['contender']:<18} {row['median_s']:8.2f} s, {ratio:.1f} times as fast")
     if json_file:
-        nb_images = len(discover([folder], recursive=False))
-        result = {"date": str(date.today()), "machine": machine(), "images": nb_images}
+        result = {"date": str(date.today()), "machine": machine(), "images": len(images)}
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(result | {"summary": rows, "runs": found}, indent=1) + "\n")
 

@@ -42,13 +42,13 @@ def speed() -> str:
 
 def folder() -> str:
     """Seconds a photograph over a folder, and the reference's multiple."""
-    found = json.loads((RESULTS / "folder.json").read_text())
-    reference = found["summary"][REFERENCE]["median_s"]
+    runs = json.loads((RESULTS / "folder.json").read_text())["summary"]
+    (reference,) = (run["median_s"] for run in runs if run["contender"] == REFERENCE)
     rows = []
-    for name, times in found["summary"].items():
-        seconds = f"{times['median_s']:.2f} ({times['min_s']:.2f} to {times['max_s']:.2f})"
-        ratio = f"{reference / times['median_s']:.0f} ×"
-        rows.append([name, seconds, ratio, f"{times['peak_mb'] / 1000:.1f} GB"])
+    for run in runs:
+        seconds = f"{run['median_s']:.2f} ({run['min_s']:.2f} to {run['max_s']:.2f})"
+        ratio = f"{reference / run['median_s']:.0f} ×"
+        rows.append([run["contender"], seconds, ratio, f"{run['peak_mb'] / 1000:.1f} GB"])
     return markdown(["seconds a photograph", "", "faster", "peak memory"], rows)
 
 

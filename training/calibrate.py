@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from amg_cli.batch.images import read_image
 from amg_cli.core.config import GenerationConfig
@@ -40,14 +42,15 @@ def calibrate(student: Sam, teacher: Sam, photographs: Sequence[Path]) -> Calibr
     Of all predicted IoUs as large a share passes the default threshold as of the teacher's, with
     the same median; and after the other thresholds as many masks are left.
     """
-    taught = [propose(teacher, read_image(path), ALL) for path in photographs]
-    found = [propose(student, read_image(path), ALL) for path in photographs]
+    images = [read_image(path) for path in photographs]
+    taught = [propose(teacher, image, ALL) for image in images]
+    found = [propose(student, image, ALL) for image in images]
     slope, added = _line(Candidates.concat(found), Candidates.concat(taught))
     decoder: Any = student.mask_decoder
     last = decoder.iou_prediction_head.layers[-1]
     last.weight *= slope
     last.bias.mul_(slope).add_(added)
-    scale = _scale(student, photographs, nb_masks=sum(len(select(c, DEFAULTS)) for c in taught))
+    scale = _scale(student, images, nb_masks=sum(len(select(c, DEFAULTS)) for c in taught))
     for mlp in decoder.output_hypernetworks_mlps:
         mlp.layers[-1].weight *= scale
         mlp.layers[-1].bias *= scale
@@ -64,7 +67,7 @@ def _line(found: Candidates, wanted: Candidates) -> tuple[float, float]:
     return slope, threshold - slope * low
 
 
-def _scale(student: Sam, photographs: Sequence[Path], nb_masks: int) -> float:
+def _scale(student: Sam, images: Sequence[NDArray[np.uint8]], nb_masks: int) -> float:
     """The factor of the logits with which so many masks pass; more do with a larger one."""
     low, high = LOWEST, HIGHEST
     for _ in range(HALVINGS):
@@ -72,7 +75,7 @@ def _scale(student: Sam, photographs: Sequence[Path], nb_masks: int) -> float:
         # Logits of a larger scale are as those of this one with the offset made smaller.
         offset = DEFAULTS.stability_score_offset / scale
         config = replace(DEFAULTS, stability_score_offset=offset)
-        found = [propose(student, read_image(path), config) for path in photographs]
+        found = [propose(student, image, config) for image in images]
         enough = sum(len(select(candidates, config)) for candidates in found) >= nb_masks
         low, high = (low, scale) if enough else (scale, high)
     return (low * high) ** 0.5

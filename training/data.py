@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from training.prepare import ARRAYS
 
 View = dict[str, NDArray[Any]]  # by the names of `ARRAYS`; of a whole part, or one row of each
+Kind = Literal["points", "boxes"]
+KINDS: tuple[Kind, Kind] = ("points", "boxes")
 Place = tuple[Path, int]  # a view's part, and its row there
 
 
@@ -28,15 +30,12 @@ def read_view(place: Place) -> View:
     return {name: array[row] for name, array in _arrays(part).items()}
 
 
-def prompts_of(
-    view: View, points: NDArray[np.int64], boxes: NDArray[np.int64]
-) -> tuple[Prompts, Prompts]:
-    """A view's points and boxes of those numbers, each a prompt of its own."""
-    at_points = torch.from_numpy(view["points"][points])[:, None]
-    return (
-        Prompts(at_points, torch.full((len(points), 1), FOREGROUND)),
-        Prompts(boxes_xyxy=torch.from_numpy(view["boxes"][boxes])),
-    )
+def prompts_of(view: View, kind: Kind, numbers: NDArray[np.int64]) -> Prompts:
+    """A view's points or boxes of those numbers, each a prompt of its own."""
+    places = torch.from_numpy(view[kind][numbers])
+    if kind == "boxes":
+        return Prompts(boxes_xyxy=places)
+    return Prompts(places[:, None], torch.full((len(places), 1), FOREGROUND))
 
 
 @lru_cache(maxsize=64)  # each holds files open, of which a process may have few

@@ -2,7 +2,7 @@
 
     python -m training.nano --teacher mobile_sam.pt --photographs DIR --work DIR --minutes 10
 
-Again until it says that all is done; WORK holds the prepared data (some 5 GB), the training's
+Again until it says that all is done; WORK holds the prepared data (some 1 GB), the training's
 state and nano.pt.
 """
 

@@ -5,7 +5,7 @@ An MLP sees tokens only, so a fit takes seconds where a training of whole masks 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,20 +14,20 @@ from torch.nn import functional as F
 
 from amg_cli.models.sam import Sam
 from amg_cli.models.transformer import TokenMlp
-from training.data import View, prompts_of
+from training.data import KINDS, View, prompts_of
 from training.recipe import Recipe
 from training.student import embed
 
 
-def refit(student: Sam, teacher: Sam, views: Iterable[View], recipe: Recipe) -> list[float]:
+def refit(student: Sam, teacher: Sam, views: Sequence[View], recipe: Recipe) -> list[float]:
     """Fit block after block, on the tokens that reach it in the student.
 
     -> of each MLP, the share of the teacher's variance that it leaves unexplained
     """
-    seen, errors = list(views), []
+    errors = []
     blocks = zip(_blocks(student), _blocks(teacher), strict=True)
     for number, (mlp, taught) in enumerate(blocks):
-        x = _inputs(student, number, seen)
+        x = _inputs(student, number, views)
         with torch.no_grad():
             y = taught(x)
             _begin(mlp, taught, x)
@@ -40,7 +40,7 @@ def _blocks(model: Sam) -> list[TokenMlp]:
 
 
 @torch.no_grad()
-def _inputs(student: Sam, block: int, views: list[View]) -> Tensor:
+def _inputs(student: Sam, block: int, views: Sequence[View]) -> Tensor:
     """What reaches the MLP of a block with the prompts of those views. -> (tokens, C)."""
     inputs: list[Tensor] = []
     handle = _blocks(student)[block].register_forward_pre_hook(
@@ -50,9 +50,8 @@ def _inputs(student: Sam, block: int, views: list[View]) -> Tensor:
         for view in views:
             features = torch.from_numpy(view["features"].astype("float32"))[None]
             embedding = student.prepare(embed(student, features))
-            every = (np.arange(len(view[kind])) for kind in ("points", "boxes"))
-            for prompts in prompts_of(view, *every):
-                student.decode(embedding, prompts)
+            for kind in KINDS:
+                student.decode(embedding, prompts_of(view, kind, np.arange(len(view[kind]))))
     return torch.cat(inputs)
 
 

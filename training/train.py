@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from amg_cli.models.mask_decoder import Decoded
 from amg_cli.models.sam import Embedding, Sam
-from training.data import Place, View, all_views, prompts_of, read_view
+from training.data import Kind, Place, View, all_views, prompts_of, read_view
 from training.losses import dice, focal, iou
 from training.recipe import Recipe
 from training.student import embed, learnt, not_frozen
@@ -117,13 +117,12 @@ def _loss(run: Run, embedding: Embedding, view: View, rng: np.random.Generator) 
     """Of some points, or some boxes, of one view: their masks and their scores."""
     recipe = run.recipe
     of_points = rng.random() * (recipe.points + recipe.boxes) < recipe.points
-    count = min(recipe.batch_prompts, recipe.points if of_points else recipe.boxes)
-    rows = rng.choice(recipe.points if of_points else recipe.boxes, count, replace=False)
-    nothing = rows[:0]
-    points, boxes = prompts_of(view, *((rows, nothing) if of_points else (nothing, rows)))
+    kind: Kind = "points" if of_points else "boxes"
+    count = len(view[kind])
+    numbers = rng.choice(count, min(recipe.batch_prompts, count), replace=False)
     multimask = bool(rng.random() >= recipe.clear)
-    decoded = run.student.decode(embedding, points if of_points else boxes, multimask)
-    return _apart(run, decoded, view, rows if of_points else recipe.points + rows)
+    decoded = run.student.decode(embedding, prompts_of(view, kind, numbers), multimask)
+    return _apart(run, decoded, view, numbers if of_points else recipe.points + numbers)
 
 
 def _apart(run: Run, decoded: Decoded, view: View, rows: NDArray[np.int64]) -> Tensor:

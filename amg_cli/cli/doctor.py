@@ -68,7 +68,7 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 
 def _weights() -> Iterator[tuple[str, str]]:
-    from amg_cli.models.cache import cache_folder, is_present
+    from amg_cli.models.cache import REINSTALL, cache_folder, is_present
     from amg_cli.models.zoo import ZOO
 
     try:
@@ -81,5 +81,5 @@ def _weights() -> Iterator[tuple[str, str]]:
         yield "cache", str(error)
         known_here = [known for known in ZOO.values() if known.url is None]
     for known in known_here:
-        absent = "not downloaded" if known.url else "not in the package; install amg-cli again"
+        absent = "not downloaded" if known.url else f"not in the package; {REINSTALL}"
         yield known.name, "present" if is_present(known) else absent

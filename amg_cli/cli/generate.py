@@ -14,10 +14,6 @@ from amg_cli.cli.options import generation_config, generation_options
 if TYPE_CHECKING:
     from amg_cli.models.sam import Sam
 
-BETTER = (
-    "model nano, which comes with amg; for better masks --model-type vit_h (2.56 GB, downloaded)"
-)
-
 # fmt: off
 MODEL_OPTIONS = (
     click.option(
@@ -141,12 +137,16 @@ def max_pixels(values: dict[str, Any]) -> int:
 
 def load_given_model(values: dict[str, Any]) -> Sam:
     """The model that `MODEL_OPTIONS` name, on their device and with their threads."""
+    from amg_cli.models.cache import human_bytes
     from amg_cli.models.compiled import check_compilable, compile_model
     from amg_cli.models.devices import find_device, keep_memory, set_threads
     from amg_cli.models.weights import load_model
+    from amg_cli.models.zoo import DEFAULT, ZOO
 
     if not (values["checkpoint"] or values["model_type"] or values["quiet"]):
-        click.echo(f"amg: {BETTER}", err=True)
+        size = human_bytes(ZOO["vit_h"].size_bytes)
+        better = f"for better masks --model-type vit_h ({size}, downloaded)"
+        click.echo(f"amg: model {DEFAULT}, which comes with amg; {better}", err=True)
     if values["compiled"]:
         check_compilable(find_device(values["device"]))
     keep_memory()

@@ -80,9 +80,9 @@ def verify(names: tuple[str, ...]) -> None:
         state = "ok" if cache.verify(known) else "damaged" if path.exists() else "missing"
         click.echo(f"{known.name}  {state:7}  {path}")
         if state != "ok":
-            remedy = f"amg models pull {known.name} gets a good one"
-            if known.url is None:
-                remedy = "install amg-cli again"
+            remedy = (
+                f"amg models pull {known.name} gets a good one" if known.url else cache.REINSTALL
+            )
             click.echo(f"amg: {path}: {state}; {remedy}", err=True)
             exit_code = EXIT_DAMAGED
     sys.exit(exit_code)

@@ -15,6 +15,7 @@ from amg_cli.models.zoo import KnownModel
 
 CHUNK_BYTES = 1 << 20
 PACKAGED = Path(__file__).parent / "packaged"  # the checkpoints that come with this package
+REINSTALL = "install amg-cli again"  # what to do where one of those is not as it was
 
 
 def cache_folder() -> Path:

@@ -30,6 +30,7 @@ from amg_cli import __version__
 from amg_cli.core.errors import ConfigError, WeightsError
 from amg_cli.models.cache import (
     CHUNK_BYTES,
+    REINSTALL,
     cached_path,
     human_bytes,
     is_present,
@@ -67,8 +68,7 @@ def pull(
     if is_there(known):
         return cached_path(known)
     if known.url is None:
-        cause = "damaged, or missing from the package"
-        raise WeightsError(cached_path(known), cause, "install amg-cli again")
+        raise offline_error(known)
     job = _Job(known, url or address(known), cached_path(known))
     if not _is_address(job.url):
         raise job.error("is no http or https address")
@@ -95,7 +95,10 @@ def address(known: KnownModel) -> str:
 
 
 def offline_error(known: KnownModel) -> WeightsError:
-    """What to raise where a checkpoint is missing and must not be downloaded."""
+    """What to raise where a checkpoint is missing and must not, or cannot, be downloaded."""
+    if known.url is None:
+        cause = "damaged, or missing from the package"
+        return WeightsError(cached_path(known), cause, REINSTALL)
     remedy = f"get it at {address(known)} and save it there, or {_WITH_CHECKPOINT}"
     return WeightsError(cached_path(known), "not there, and not downloaded when offline", remedy)
 

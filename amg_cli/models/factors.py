@@ -136,14 +136,12 @@ class Values:
 
         It writes over the weights.
         """
-        count, num_heads, nb_tokens, _ = weights.shape
+        by_head = weights.shape[:3]
         weights = weights.mul_(factors.scale[:, None, None])
-        in_a_row = weights.transpose(0, 1).flatten(1, 2)
-        seen = torch.bmm(in_a_row, self.of_base).view(num_heads, count, nb_tokens, -1)
         mixed = matmuls(weights.flatten(1, 2), factors.mix.mT) @ factors.spans
-        mixed = products_by_head(mixed.view(*weights.shape[:3], -1), self.weight.mT)
-        seen = seen.transpose(0, 1) + mixed.view(count, num_heads, nb_tokens, -1)
-        return seen.transpose(1, 2).flatten(2) + self.constant
+        mixed = products_by_head(mixed.view(*by_head, -1), self.weight.mT)
+        seen = products_by_head(weights, self.of_base) + mixed
+        return seen.view(*by_head, -1).transpose(1, 2).flatten(2) + self.constant
 
 
 @dataclass(frozen=True)

@@ -139,14 +139,13 @@ class TwoWayDecoder(nn.Module):
         features_pe: Tensor,
         tokens: Tensor,
         per_cell: Tensor,
-        multimask: bool | None,
+        multimask: bool,
     ) -> Decoded:
         """Score the masks of N prompts on one image.
 
         features (1, C, h, w), features_pe (1, C, h, w), tokens (N, T, C),
         per_cell (N, C, h, w) or (1, C, 1, 1).
-        multimask: the M = 3 masks for ambiguous prompts, or the M = 1 for clear ones; None for
-        all, that one first, as training needs them.
+        multimask: the M = 3 masks for ambiguous prompts, or the M = 1 for clear ones.
         """
         image = (features + per_cell).expand(len(tokens), -1, -1, -1).flatten(2).transpose(1, 2)
         tokens = self._with_own(tokens, multimask)
@@ -176,21 +175,20 @@ class TwoWayDecoder(nn.Module):
         """Whether `forward_shared` is less work than `forward` for such prompts."""
         return pays(self.transformer, self._nb_own(multimask) + tokens.shape[1])
 
-    def _nb_own(self, multimask: bool | None) -> int:
-        of_masks = range(len(self.mask_tokens.weight))
-        return 1 + len(of_masks if self.config.all_mask_tokens else of_masks[_asked(multimask)])
+    def _present(self, multimask: bool) -> slice:
+        """Which of the mask tokens take part."""
+        return slice(None) if self.config.all_mask_tokens else _asked(multimask)
 
-    def _own(self, multimask: bool | None) -> Tensor:
-        """The decoder's own tokens: one for the scores, and one a mask. (1 + masks, C)"""
-        of_masks: Tensor = self.mask_tokens.weight
-        if not self.config.all_mask_tokens:
-            of_masks = of_masks[_asked(multimask)]
-        return torch.cat([self.iou_token.weight, of_masks])
+    def _nb_own(self, multimask: bool) -> int:
+        """The decoder's own tokens: one for the scores, and one a mask."""
+        return 1 + len(range(len(self.mask_tokens.weight))[self._present(multimask)])
 
-    def _with_own(self, tokens: Tensor, multimask: bool | None) -> Tensor:
-        return torch.cat([self._own(multimask).expand(len(tokens), -1, -1), tokens], dim=1)
+    def _with_own(self, tokens: Tensor, multimask: bool) -> Tensor:
+        of_masks = self.mask_tokens.weight[self._present(multimask)]
+        own = torch.cat([self.iou_token.weight, of_masks])
+        return torch.cat([own.expand(len(tokens), -1, -1), tokens], dim=1)
 
-    def _scored(self, tokens: Tensor, drawing: Drawing, multimask: bool | None) -> Decoded:
+    def _scored(self, tokens: Tensor, drawing: Drawing, multimask: bool) -> Decoded:
         asked = _asked(multimask)
         of_masks = tokens[:, 1 : self._nb_own(multimask)]
         return Decoded(
@@ -201,10 +199,8 @@ class TwoWayDecoder(nn.Module):
         )
 
 
-def _asked(multimask: bool | None) -> slice:
-    """Which of the masks are asked for: of an ambiguous prompt, of a clear one, or all."""
-    if multimask is None:
-        return slice(None)
+def _asked(multimask: bool) -> slice:
+    """Which of the masks are asked for: those of an ambiguous prompt, or that of a clear one."""
     return slice(1, None) if multimask else slice(0, 1)
 
 

@@ -101,7 +101,7 @@ def _checkpoint_path(name_or_path: str | Path, offline: bool, progress: bool) ->
 
 
 def _path_of(known: KnownModel, offline: bool, progress: bool) -> Path:
-    if offline and known.url is not None and not is_present(known):
+    if offline and not is_present(known):
         raise offline_error(known)
     return pull(known, progress=progress)
 
