@@ -150,6 +150,21 @@ def test_the_same_input_gives_the_same_bits(tiny_model, module_noise, by_ones):
     assert_identical(propose(tiny_model, module_noise, config), by_ones)
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_workers_change_no_bit(tiny_model, module_noise, by_ones, threads, monkeypatch):
+    prepare = tiny_model.prepare
+
+    def prepare_by_one(*given):  # what is shared out before the prompts rounds accordingly
+        embedding = prepare(*given)
+        torch.set_num_threads(threads)
+        return embedding
+
+    monkeypatch.setattr(tiny_model, "prepare", prepare_by_one)
+    found = propose(tiny_model, module_noise, settings(points_per_side=9))
+    torch.set_num_threads(1)
+    assert_identical(found, by_ones)
+
+
 def test_a_point_gives_the_same_bits_whatever_its_neighbours(tiny_model, noise):
     grid = np.array([[0.2, 0.3], [0.5, 0.5], [0.8, 0.1], [0.6, 0.9], [0.4, 0.7]])
     together = propose(tiny_model, noise, KEEP_ALL, [grid])

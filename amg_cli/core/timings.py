@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -90,3 +90,20 @@ def count(step: str, number: int) -> None:
     timings = _collecting.get()
     if timings is not None:
         timings.counts[step] += number
+
+
+def count_side_by_side(parts: Sequence[Timings], elapsed_s: float) -> None:
+    """Count in what several threads collected while `elapsed_s` seconds passed.
+
+    Those seconds are shared out among the stages as the threads' own were.
+    """
+    timings = _collecting.get()
+    if timings is None:
+        return
+    together = Timings()
+    for part in parts:
+        together.add(part)
+    total = sum(together.seconds.values())
+    for stage, seconds in together.seconds.items():
+        timings.seconds[stage] += elapsed_s * seconds / total if total else 0.0
+    timings.counts.update(together.counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from amg_cli.generation.encoded_crop import EncodedCrop
 from amg_cli.generation.grid import checked_grids, crops
 from amg_cli.generation.grid import point_grids as regular_grids
 from amg_cli.generation.on_device import propose_on_device
+from amg_cli.generation.parallel import in_parallel, nb_workers
 from amg_cli.generation.select import high_pred_iou, is_stable
 from amg_cli.models import fast_decoder
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
@@ -68,37 +69,51 @@ def propose(
     for crop in crops((height, width), config):
         encoded = EncodedCrop.of(model, image_rgb, crop, grids[crop.layer])
         if model.device.type in fast_decoder.IN_PARTS:
-            drawn = _draw(model, encoded, config)
-            parts += (_measure(d, encoded, model.config.mask_threshold, config) for d in drawn)
+            parts += _propose_on_cpu(model, encoded, config)
         else:
             parts.append(propose_on_device(model, encoded, config))
     return Candidates.concat(parts)
 
 
-def _draw(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> Iterator[Drawn]:
-    """Decode each point, and draw its masks that pass the score.
+def _propose_on_cpu(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> list[Candidates]:
+    """The candidates of one batch of points after another; several are worked on at once.
 
-    One `Drawn` for every points_per_batch points, rounded up to whole groups.
+    A batch is whole groups, as many as a worker's share of points_per_batch needs.
     """
     size = min(MAX_GROUP, max(1, CELLS_A_GROUP // crop.embedding.nb_cells))
-    groups_at_a_time = -(-config.points_per_batch // size)
-    groups = torch.split(crop.input_xy(), size)
-    for first in range(0, len(groups), groups_at_a_time):
-        low_res, pred_iou, prompt = [], [], []
-        for i, group in enumerate(groups[first : first + groups_at_a_time], start=first):
-            padded = group[torch.arange(size).clamp(max=len(group) - 1)]
-            labels = torch.full((size, 1), FOREGROUND)
-            with timed("prompts"):
-                decoded = model.decode(crop.embedding, Prompts(padded[:, None], labels))
-            keep = high_pred_iou(decoded.scores, config)
-            keep[len(group) :] = False
-            with timed("logits"):
-                low_res.append(decoded.logits(keep))
-            count("prompts", len(group))
-            count("candidates", len(group) * keep.shape[1])
-            pred_iou.append(decoded.scores[keep])
-            prompt.append(i * size + keep.nonzero()[:, 0])
-        yield Drawn(torch.cat(low_res), torch.cat(pred_iou), torch.cat(prompt))
+    groups = list(enumerate(torch.split(crop.input_xy(), size)))
+    at_a_time = -(-config.points_per_batch // (size * nb_workers()))
+
+    def of_batch(first: int) -> Candidates:
+        drawn = _draw(model, crop, config, groups[first : first + at_a_time], size)
+        return _measure(drawn, crop, model.config.mask_threshold, config)
+
+    return in_parallel(of_batch, range(0, len(groups), at_a_time))
+
+
+def _draw(
+    model: Sam,
+    crop: EncodedCrop,
+    config: GenerationConfig,
+    groups: Sequence[tuple[int, Tensor]],
+    size: int,
+) -> Drawn:
+    """Decode groups of up to `size` points, numbered, and draw the masks that pass the score."""
+    low_res, pred_iou, prompt = [], [], []
+    for number, group in groups:
+        padded = group[torch.arange(size).clamp(max=len(group) - 1)]
+        labels = torch.full((size, 1), FOREGROUND)
+        with timed("prompts"):
+            decoded = model.decode(crop.embedding, Prompts(padded[:, None], labels))
+        keep = high_pred_iou(decoded.scores, config)
+        keep[len(group) :] = False
+        with timed("logits"):
+            low_res.append(decoded.logits(keep))
+        count("prompts", len(group))
+        count("candidates", len(group) * keep.shape[1])
+        pred_iou.append(decoded.scores[keep])
+        prompt.append(number * size + keep.nonzero()[:, 0])
+    return Drawn(torch.cat(low_res), torch.cat(pred_iou), torch.cat(prompt))
 
 
 def _measure(
