@@ -1,5 +1,7 @@
 """A compiled model gives the same masks, and compiles nothing anew for images of other sizes."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -16,13 +18,18 @@ from tests.test_on_device import assert_same_masks
 from tests.test_propose import settings
 
 
-def test_one_compilation_serves_images_of_all_sizes(monkeypatch):
-    """By torch's tracer and without its code generator, which needs a compiler."""
+@pytest.mark.parametrize("padded", [True, False])
+def test_one_compilation_serves_images_of_all_sizes(padded, monkeypatch):
+    """By torch's tracer and without its code generator, which needs a compiler.
+
+    A model that pads no image by itself does so when it is compiled.
+    """
     monkeypatch.setattr(fast_decoder, "IN_PARTS", ())  # as on a GPU, for which this is made
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((60, 90), (80, 33))]
     config = settings(points_per_side=3)
     plain, compiled = wide_model(), wide_model()
+    compiled.config = dataclasses.replace(compiled.config, fixed_input_size=padded)
     graphs = []
 
     def backend(graph, inputs):

@@ -123,6 +123,7 @@ def test_another_image_size_needs_no_other_weights(random_checkpoint, noise):
     small = load_model(random_checkpoint, device="cpu", image_size=256)
     assert small.config.input_size == (256, 256)
     assert small.encode(torch.zeros(1, 3, 256, 256)).features.shape == (1, 256, 16, 16)
+    assert small.config.fixed_input_size  # as vit_t's own
     loose = load_model(random_checkpoint, device="cpu", image_size=256, fixed_input_size=False)
     assert not loose.config.fixed_input_size
     assert loose.encode(torch.zeros(1, 3, 176, 256)).features.shape == (1, 256, 11, 16)

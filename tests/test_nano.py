@@ -47,6 +47,8 @@ def test_it_is_what_is_loaded_without_a_name():
     assert DEFAULT == "nano"
     model = amg_cli.load_model(device="cpu")
     assert model.config == NANO.config
+    assert not model.config.fixed_input_size
+    assert amg_cli.load_model(fixed_input_size=True, device="cpu").config.fixed_input_size
     assert sum(parameter.numel() for parameter in model.parameters()) < 8e6
 
 

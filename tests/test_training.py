@@ -10,20 +10,23 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from amg_cli.batch.images import read_image
+from amg_cli.core.config import GenerationConfig
+from amg_cli.generation.propose import propose
 from amg_cli.models.cache import sha256_of
 from amg_cli.models.checkpoints import read_checkpoint
 from amg_cli.models.sam import Sam
 from amg_cli.models.weights import load_checkpoint, load_model
 from tests.conftest import REPOSITORY
 from training import nano
-from training.calibrate import calibrate
+from training.calibrate import ALL, calibrate
 from training.data import all_views, read_view
 from training.export import averaged, export
 from training.losses import dice, focal, iou
 from training.prepare import ARRAYS, Models, prepare
 from training.recipe import STUDENT, Recipe
 from training.refit import refit
-from training.student import features_of, learnt, new_student
+from training.student import embed, features_of, learnt, new_student
 from training.train import Run, learning_rate, take_step, train
 
 RECIPE = dataclasses.replace(
@@ -73,7 +76,7 @@ def test_parts_hold_every_view_once(parts):
     arrays = [{name: np.load(part / f"{name}.npy") for name in ARRAYS} for part in parts]
     assert [len(part["features"]) for part in arrays] == [2, 2]
     for part in arrays:
-        assert part["features"].shape == (2, 320, 32, 32)
+        assert part["features"].shape == (2, 160, 32, 32)
         assert part["points"].shape == (2, 4, 2)
         assert part["boxes"].shape == (2, 2, 4)
         assert part["masks"].shape == (2, 6, 3, 128, 16)
@@ -111,6 +114,18 @@ def test_it_learns_and_leaves_the_encoder_alone(random_vit_t, parts):
     changed = {k for k, v in run.student.state_dict().items() if not torch.equal(v, before[k])}
     assert changed <= learnt(run.student).keys()
     assert "mask_decoder.mask_tokens.weight" in changed
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU is here")
+def test_steps_on_a_gpu_are_those_on_a_cpu(random_vit_t, parts, tmp_path):
+    here, there = new_run(random_vit_t), new_run(random_vit_t)
+    there.save(tmp_path / "start.pt")
+    moved = Run(new_student(random_vit_t).eval().cuda(), RECIPE)
+    moved.load(tmp_path / "start.pt")
+    views = all_views(parts)
+    found = [take_step(moved, views) for _ in range(3)]
+    assert found == pytest.approx([take_step(here, views) for _ in range(3)], rel=1e-2)
+    assert averaged(moved).device.type == "cuda"
 
 
 def test_the_command_goes_on_until_all_is_done(
@@ -151,7 +166,11 @@ def test_calibration_undoes_what_was_done_to_the_heads():
     for mlp in decoder.output_hypernetworks_mlps:
         mlp.layers[-1].weight.mul_(0.5)
         mlp.layers[-1].bias.mul_(0.5)
-    found = calibrate(student, teacher, sorted((REPOSITORY / "examples/images").glob("*.jpg")))
+    paths = sorted((REPOSITORY / "examples/images").glob("*.jpg"))
+    candidates = [propose(teacher, read_image(path), ALL) for path in paths]
+    scores = torch.cat([of_image.pred_iou for of_image in candidates])
+    passing = float((scores > GenerationConfig().pred_iou_thresh).float().mean())
+    found = calibrate(student, teacher, paths, passing)
     assert found.slope == pytest.approx(2, rel=0.01)
     assert found.added == pytest.approx(0.2, abs=0.01)
     assert found.scale == pytest.approx(2, rel=0.1)
@@ -211,11 +230,13 @@ def test_what_is_exported_can_be_loaded_and_is_small(random_vit_t, tmp_path):
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
 
 
-def test_the_frozen_part_and_the_neck_are_the_encoder(random_vit_t):
+def test_the_frozen_and_the_learnt_part_are_the_encoder(random_vit_t):
     student = new_student(random_vit_t).eval()
-    image = torch.randn(1, 3, 512, 512, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, 512, 320, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        features = student.image_encoder.neck(features_of(student, image))
-        torch.testing.assert_close(features, student.image_encoder(image))
+        found, wanted = embed(student, features_of(student, image)), student.encode(image)
+        torch.testing.assert_close(found.features, wanted.features)
+        torch.testing.assert_close(found.positions, wanted.positions)
+    assert found.input_hw == wanted.input_hw
     frozen = {name for name, _ in student.named_parameters()} - learnt(student).keys()
     assert all(name.startswith(("image_encoder.patch", "image_encoder.layers")) for name in frozen)

@@ -36,16 +36,18 @@ class Calibration:
 
 
 @torch.no_grad()
-def calibrate(student: Sam, teacher: Sam, photographs: Sequence[Path]) -> Calibration:
+def calibrate(
+    student: Sam, teacher: Sam, photographs: Sequence[Path], passing: float
+) -> Calibration:
     """Change the student's heads, by what both models answer on some photographs.
 
-    Of all predicted IoUs as large a share passes the default threshold as of the teacher's, with
-    the same median; and after the other thresholds as many masks are left.
+    Of all predicted IoUs the share `passing` passes the default threshold, and those have the same
+    median as the teacher's that do; after the other thresholds as many masks are left.
     """
     images = [read_image(path) for path in photographs]
     taught = [propose(teacher, image, ALL) for image in images]
     found = [propose(student, image, ALL) for image in images]
-    slope, added = _line(Candidates.concat(found), Candidates.concat(taught))
+    slope, added = _line(Candidates.concat(found), Candidates.concat(taught), passing)
     decoder: Any = student.mask_decoder
     last = decoder.iou_prediction_head.layers[-1]
     last.weight *= slope
@@ -57,13 +59,13 @@ def calibrate(student: Sam, teacher: Sam, photographs: Sequence[Path]) -> Calibr
     return Calibration(slope, added, scale)
 
 
-def _line(found: Candidates, wanted: Candidates) -> tuple[float, float]:
+def _line(found: Candidates, wanted: Candidates, passing: float) -> tuple[float, float]:
     """The slope and the constant that bring predicted IoUs to those that are wanted."""
     threshold = DEFAULTS.pred_iou_thresh
-    passing = float((wanted.pred_iou > threshold).float().mean())
+    median = float(wanted.pred_iou[wanted.pred_iou > threshold].median())
     ranks = torch.tensor([1 - passing, 1 - passing / 2])
     low, middle = torch.quantile(found.pred_iou, ranks).tolist()
-    slope = (float(torch.quantile(wanted.pred_iou, ranks[1])) - threshold) / (middle - low)
+    slope = (median - threshold) / (middle - low)
     return slope, threshold - slope * low
 
 

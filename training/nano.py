@@ -2,8 +2,8 @@
 
     python -m training.nano --teacher mobile_sam.pt --photographs DIR --work DIR --minutes 10
 
-Again until it says that all is done; WORK holds the prepared data (some 1 GB), the training's
-state and nano.pt.
+Again until it says that all is done, on this device or another; the folder WORK holds the prepared
+data (some 2 GB), the training's state and nano.pt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import click
 import torch
 
 from amg_cli.batch.images import discover
-from amg_cli.models.devices import keep_memory
+from amg_cli.models.devices import find_device, keep_memory
 from amg_cli.models.sam import Sam
 from amg_cli.models.weights import load_checkpoint, load_model
 from training.calibrate import calibrate
@@ -35,14 +35,18 @@ from training.train import Run, train
 @click.option("--work", type=click.Path(path_type=Path), required=True)
 @click.option("--minutes", default=10.0, show_default=True, help="Stop after so long.")
 @click.option("--steps", type=int, help="In all; the learning rate falls to 0 with them.")
-def main(teacher: Path, photographs: Path, work: Path, minutes: float, steps: int | None) -> None:
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, mps, cuda or cuda:N.")
+def main(
+    teacher: Path, photographs: Path, work: Path, minutes: float, steps: int | None, device: str
+) -> None:
     """Prepare, train and export nano, in pieces."""
     keep_memory()
     until = time.monotonic() + 60 * minutes
     recipe = Recipe() if steps is None else replace(Recipe(), steps=steps)
     torch.manual_seed(recipe.seed)
-    taught, for_inference = load_checkpoint(teacher).eval(), load_model(teacher, device="cpu")
-    student = new_student(taught).eval()
+    place = find_device(device)
+    taught, for_inference = load_checkpoint(teacher).eval(), load_model(teacher, device=device)
+    student = new_student(taught).eval().to(place)
     paths = [source.path for source in discover([photographs], recursive=False)]
     data = work / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -50,12 +54,12 @@ def main(teacher: Path, photographs: Path, work: Path, minutes: float, steps: in
         click.echo(f"{len(list(data.glob('part_????')))} parts are prepared; run again")
         return
     parts, saved = sorted(data.glob("part_????")), work / "training.pt"
-    run = begin(student, taught, parts, saved, recipe)
+    run = begin(student, taught.to(place), parts, saved, recipe)
     done = train(run, parts, saved, until)
-    model = averaged(run)
+    model = averaged(run).cpu()
     if done:
         some = paths[:: max(1, len(paths) // recipe.calibration)][: recipe.calibration]
-        by = calibrate(model, for_inference, some)
+        by = calibrate(model, for_inference.cpu(), some, recipe.passing)
         click.echo(f"predicted IoU x {by.slope:.3f} {by.added:+.3f}, logits x {by.scale:.2f}")
     digest = export(model, work / "nano.pt")
     size_mb = (work / "nano.pt").stat().st_size / 1e6

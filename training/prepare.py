@@ -2,7 +2,7 @@
 
 A part is a folder of plain arrays, one row a view of a photograph:
 
-    features.npy  (V, C, h, w) float16, of `features_of`
+    features.npy  (V, C, h, w) float16, of `features_of`; zeros beyond the photograph's cells
     points.npy    (V, P, 2) and boxes.npy (V, B, 4) float32, in pixels of the student's input
     masks.npy     (V, P + B, 3, 4h, 4w) bits, packed along the last axis: the teacher's masks
     scores.npy    (V, P + B, 3) float16: the teacher's predicted IoU
@@ -82,12 +82,15 @@ def _view(
         image_rgb = np.ascontiguousarray(image_rgb[:, ::-1])
     student = models.student
     config = student.config
-    frame = Frame.fit((image_rgb.shape[0], image_rgb.shape[1]), config.input_size)
-    features = features_of(student, frame.model_input(image_rgb, config.mean, config.std))[0]
+    frame = Frame.fit((image_rgb.shape[0], image_rgb.shape[1]), config.input_size, config.stride)
+    pixels = frame.model_input(image_rgb, config.mean, config.std)
+    features = features_of(student, pixels.to(student.device))[0].cpu()
     with torch.inference_mode():
         encoded = encode_image(models.teacher, image_rgb)
         prompts, masks, scores = _answers(models.teacher, encoded, recipe, rng)
-    side = 4 * features.shape[1]
+    cells = config.input_size[0] // config.stride
+    padding = (0, cells - features.shape[2], 0, cells - features.shape[1])
+    side = 4 * cells
     scale = config.input_size[0] / models.teacher.config.input_size[0]
     used = [math.ceil(px * side / config.input_size[0]) for px in frame.resized_hw]
     # The teacher draws whole cells, and so a little beyond the photograph.
@@ -95,7 +98,7 @@ def _view(
     shown[..., used[0] :, :] = False
     shown[..., used[1] :] = False
     return {
-        "features": features.half().numpy(),
+        "features": F.pad(features, padding).half().numpy(),
         "points": prompts[: recipe.points, :2] * np.float32(scale),
         "boxes": prompts[recipe.points :] * np.float32(scale),
         "masks": np.packbits(shown.numpy(), axis=-1),
@@ -150,14 +153,17 @@ def _parts(prompts: NDArray[np.float32]) -> Iterator[Tensor]:
 
 
 def _ask(teacher: Sam, encoded: Encoded, prompts: Tensor) -> tuple[Tensor, Tensor]:
-    """Points (N, 2) or boxes (N, 4) -> logits (N, 3, h, w), scores (N, 3)."""
+    """Points (N, 2) or boxes (N, 4) -> logits (N, 3, h, w), scores (N, 3), on the CPU."""
+    prompts = prompts.to(teacher.device)
     if prompts.shape[1] == 4:
         asked = Prompts(boxes_xyxy=prompts)
     else:
-        asked = Prompts(prompts[:, None], torch.full((len(prompts), 1), FOREGROUND))
+        asked = Prompts(
+            prompts[:, None], torch.full((len(prompts), 1), FOREGROUND, device=teacher.device)
+        )
     decoded = teacher.decode(encoded.embedding, asked)
-    logits = decoded.logits()
-    return logits.view(*decoded.scores.shape, *logits.shape[1:]), decoded.scores
+    scores, logits = decoded.scores.cpu(), decoded.logits().cpu()
+    return logits.view(*scores.shape, *logits.shape[1:]), scores
 
 
 def _box(masks: Tensor, rng: np.random.Generator, frame: Frame) -> NDArray[np.float32]:

@@ -25,13 +25,16 @@ class Recipe:
         steps of the fit, tokens of one, and its learning rate
     steps, warm_up:  of the optimiser
     learning_rate:   at its highest; it falls as a cosine
+    encoder_rate:    the encoder's, as a share of that
     ema:             share of the old weights in the average that is exported
     focal, dice, iou: weights of the losses
     calibration:     photographs that the exported scores are calibrated on
+    passing:         share of all masks whose predicted IoU passes the default threshold then; more
+        than of the teacher's, as the student's stability tells its good masks better
     """
 
     seed: int = 0
-    nb_views: int = 1152
+    nb_views: int = 2304
     points: int = 20
     boxes: int = 8
     views: int = 2
@@ -44,9 +47,10 @@ class Recipe:
     refit_steps: int = 4000
     refit_tokens: int = 2048
     refit_rate: float = 2e-3
-    steps: int = 1450
+    steps: int = 2500
     warm_up: int = 50
     learning_rate: float = 2e-4
+    encoder_rate: float = 0.25
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     ema: float = 0.998
@@ -54,3 +58,4 @@ class Recipe:
     dice: float = 1.0
     iou: float = 1.0
     calibration: int = 12
+    passing: float = 0.88

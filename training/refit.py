@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from amg_cli.models.sam import Sam
 from amg_cli.models.transformer import TokenMlp
-from training.data import KINDS, View, prompts_of
+from training.data import KINDS, View, features_of_view, prompts_of
 from training.recipe import Recipe
 from training.student import embed
 
@@ -48,10 +48,11 @@ def _inputs(student: Sam, block: int, views: Sequence[View]) -> Tensor:
     )
     with handle:
         for view in views:
-            features = torch.from_numpy(view["features"].astype("float32"))[None]
+            features = features_of_view(view, student.device)
             embedding = student.prepare(embed(student, features))
             for kind in KINDS:
-                student.decode(embedding, prompts_of(view, kind, np.arange(len(view[kind]))))
+                every = np.arange(len(view[kind]))
+                student.decode(embedding, prompts_of(view, kind, every, student.device))
     return torch.cat(inputs)
 
 
@@ -68,11 +69,11 @@ def _begin(mlp: TokenMlp, taught: TokenMlp, x: Tensor) -> None:
 
 def _fit(mlp: TokenMlp, x: Tensor, y: Tensor, recipe: Recipe) -> float:
     """Least squares by Adam. x, y: (tokens, C). -> the share of y's variance that is left."""
-    draw = torch.Generator().manual_seed(recipe.seed)
+    draw = torch.Generator(x.device).manual_seed(recipe.seed)
     optimizer = torch.optim.Adam(mlp.parameters(), recipe.refit_rate)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.refit_steps)
     for _ in range(recipe.refit_steps):
-        rows = torch.randint(len(x), (recipe.refit_tokens,), generator=draw)
+        rows = torch.randint(len(x), (recipe.refit_tokens,), generator=draw, device=x.device)
         optimizer.zero_grad()
         F.mse_loss(mlp(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -23,16 +23,18 @@ def new_student(teacher: Sam) -> Sam:
     return student
 
 
-FROZEN = ("image_encoder.patch_embed.", "image_encoder.layers.")
+ENCODER = "image_encoder."
+NB_FROZEN = 2  # stages of the encoder, with the merging after each: what works on fine cells
+FROZEN = (f"{ENCODER}patch_embed.", *(f"{ENCODER}layers.{i}." for i in range(NB_FROZEN)))
 
 
 def learnt(student: Sam) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, by name: all but the encoder's before its neck."""
+    """The parameters that are trained, by name: all but those of the encoder's first stages."""
     return {k: v for k, v in student.named_parameters() if not k.startswith(FROZEN)}
 
 
 def not_frozen(student: Sam) -> dict[str, Tensor]:
-    """What of the student's state is not the frozen encoder's."""
+    """What of the student's state is not of the encoder's first stages."""
     return {k: v for k, v in student.state_dict().items() if not k.startswith(FROZEN)}
 
 
@@ -41,12 +43,14 @@ def features_of(student: Sam, image: Tensor) -> Tensor:
     """What the frozen part of the encoder makes of a model input. (1, 3, H, W) -> (1, C, h, w)."""
     encoder: Any = student.image_encoder
     image = image.contiguous(memory_format=torch.channels_last)
-    return encoder.layers(encoder.patch_embed(image))
+    return encoder.layers[:NB_FROZEN](encoder.patch_embed(image))
 
 
 def embed(student: Sam, features: Tensor) -> Embedding:
-    """From `features_of` to embeddings, with gradients. (B, C, h, w) -> B embeddings."""
+    """From `features_of` one image to its embedding, with gradients. features: (1, C, h, w)."""
     encoder: Any = student.image_encoder
-    cells_hw = (features.shape[2], features.shape[3])
-    positions = student.prompt_encoder.cell_positions(cells_hw)
-    return Embedding(encoder.neck(features), positions, student.config.input_size)
+    height, width = features.shape[2:]
+    positions = student.prompt_encoder.cell_positions((height, width))
+    stride = student.config.stride
+    embedded = encoder.neck(encoder.layers[NB_FROZEN:](features))
+    return Embedding(embedded, positions, (height * stride, width * stride))

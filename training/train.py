@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from amg_cli.models.mask_decoder import Decoded
-from amg_cli.models.sam import Embedding, Sam
-from training.data import Kind, Place, View, all_views, prompts_of, read_view
+from amg_cli.models.sam import Sam
+from training.data import Kind, Place, View, all_views, features_of_view, prompts_of, read_view
 from training.losses import dice, focal, iou
 from training.recipe import Recipe
 from training.student import embed, learnt, not_frozen
 
 STEPS_A_LINE = 50
+ENCODER_LAYERS = "image_encoder.layers."  # which learn more slowly than what follows them
 SECONDS_BETWEEN_SAVES = 120.0
 
 
@@ -35,10 +36,14 @@ class Run:
     step: int = 0
 
     def __post_init__(self) -> None:
-        recipe, weights = self.recipe, learnt(self.student)
-        self.optimizer = torch.optim.AdamW(
-            weights.values(), recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        weights = learnt(self.student)
+        slow = [weight for name, weight in weights.items() if name.startswith(ENCODER_LAYERS)]
+        fast = [weight for name, weight in weights.items() if not name.startswith(ENCODER_LAYERS)]
+        groups = [
+            {"params": slow, "share": self.recipe.encoder_rate},
+            {"params": fast, "share": 1.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=self.recipe.weight_decay)
         self.average = {name: weight.detach().clone() for name, weight in weights.items()}
 
     def save(self, path: Path) -> None:
@@ -55,7 +60,7 @@ class Run:
 
     def load(self, path: Path) -> None:
         """Go on from where `save` was called."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=self.student.device, weights_only=True)
         self.step, self.average = state["step"], state["average"]
         self.student.load_state_dict(self.student.state_dict() | state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -83,16 +88,12 @@ def take_step(run: Run, views: list[Place]) -> float:
     rng = np.random.default_rng((recipe.seed, run.step))
     rate = learning_rate(run.step, recipe)
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     run.optimizer.zero_grad()
     chosen = rng.choice(len(views), recipe.batch_views, replace=False)
-    rows = [read_view(views[i]) for i in chosen]
-    features = torch.from_numpy(np.stack([view["features"] for view in rows]))
     # The fused kernel's gradients of few tokens take longer than the plain one's.
     with sdpa_kernel(SDPBackend.MATH):
-        embeddings = embed(run.student, features.float())
-        parts = [_loss(run, embeddings[i], view, rng) for i, view in enumerate(rows)]
-        loss = torch.stack(parts).mean()
+        loss = torch.stack([_loss(run, read_view(views[i]), rng) for i in chosen]).mean()
     loss.backward()  # type: ignore[no-untyped-call]
     weights = learnt(run.student)
     torch.nn.utils.clip_grad_norm_(weights.values(), recipe.clip_norm)
@@ -113,15 +114,17 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def _loss(run: Run, embedding: Embedding, view: View, rng: np.random.Generator) -> Tensor:
+def _loss(run: Run, view: View, rng: np.random.Generator) -> Tensor:
     """Of some points, or some boxes, of one view: their masks and their scores."""
-    recipe = run.recipe
+    recipe, device = run.recipe, run.student.device
     of_points = rng.random() * (recipe.points + recipe.boxes) < recipe.points
     kind: Kind = "points" if of_points else "boxes"
     count = len(view[kind])
     numbers = rng.choice(count, min(recipe.batch_prompts, count), replace=False)
     multimask = bool(rng.random() >= recipe.clear)
-    decoded = run.student.decode(embedding, prompts_of(view, kind, numbers), multimask)
+    prompts = prompts_of(view, kind, numbers, device)
+    embedding = embed(run.student, features_of_view(view, device))
+    decoded = run.student.decode(embedding, prompts, multimask)
     return _apart(run, decoded, view, numbers if of_points else recipe.points + numbers)
 
 
@@ -129,16 +132,18 @@ def _apart(run: Run, decoded: Decoded, view: View, rows: NDArray[np.int64]) -> T
     """How far masks and scores are from the teacher's. rows: of the view's prompts, those asked."""
     recipe, logits = run.recipe, decoded.logits()
     logits = logits.view(*decoded.scores.shape, *logits.shape[1:])
-    masks = torch.from_numpy(np.unpackbits(view["masks"][rows], axis=-1)).float()
-    scores = torch.from_numpy(view["scores"][rows].astype(np.float32))
+    height, width = logits.shape[2:]
+    drawn = np.unpackbits(view["masks"][rows], axis=-1)[..., :height, :width]
+    masks = torch.from_numpy(drawn).to(logits.device).float()
+    scores = torch.from_numpy(view["scores"][rows]).to(logits.device).float()
     if logits.shape[1] == 1:  # for clear prompts, the mask that the teacher thinks the best
         best = scores.argmax(dim=1, keepdim=True)
         masks = masks.take_along_dim(best[:, :, None, None], dim=1)
         scores = scores.take_along_dim(best, dim=1)
-    used = torch.zeros(masks.shape[2:])
+    used = torch.zeros(masks.shape[2:], device=logits.device)
     used[: view["used"][0], : view["used"][1]] = 1
-    drawn = recipe.focal * focal(logits, masks, used) + recipe.dice * dice(logits, masks, used)
+    shape = recipe.focal * focal(logits, masks, used) + recipe.dice * dice(logits, masks, used)
     # As sure as the teacher is of its mask, and as near to that as the student's is.
     wanted = scores * iou(logits, masks, used)
     scored = recipe.iou * (decoded.scores - wanted).square()
-    return (drawn + scored).mean()
+    return (shape + scored).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,13 +22,15 @@ def check_compilable(device: torch.device) -> None:
 def compile_model(model: Sam, backend: str | Callable[..., Any] = "inductor") -> None:
     """Let torch compile what takes the time, when it first runs: once for images of all sizes.
 
-    Masks are then drawn at one shape, of the whole padded input, and only `generate` and prompts in
-    groups of one size run without compiling anew. backend: of torch.compile
+    Images are then padded to the whole input and masks drawn there too, so that there is one shape,
+    and only `generate` and prompts in groups of one size run without compiling anew.
+    backend: of torch.compile
 
     Errors as of `check_compilable`.
     """
     check_compilable(model.device)
     model.fixed_shapes = True
+    model.config = replace(model.config, fixed_input_size=True)
     model.image_encoder.compile(backend=backend, dynamic=False)
     decoder = model.mask_decoder
     decoder.transform = torch.compile(decoder.transform, backend=backend, dynamic=False)

@@ -147,9 +147,10 @@ class TwoWayDecoder(nn.Module):
         per_cell (N, C, h, w) or (1, C, 1, 1).
         multimask: the M = 3 masks for ambiguous prompts, or the M = 1 for clear ones.
         """
-        image = (features + per_cell).expand(len(tokens), -1, -1, -1).flatten(2).transpose(1, 2)
+        image = (features + per_cell).flatten(2).transpose(1, 2)
         tokens = self._with_own(tokens, multimask)
         tokens, image = self.transformer(tokens, image, features_pe.flatten(2).transpose(1, 2))
+        image = image.expand(len(tokens), -1, -1)
         cells_hw = (features.shape[2], features.shape[3])
         return self._scored(tokens, PlainDrawing(self.output_upscaling, image, cells_hw), multimask)
 

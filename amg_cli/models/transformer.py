@@ -25,9 +25,13 @@ class Attention(nn.Module):
         self.out_proj = Linear(inner, channels)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(N, A, C), (N, B, C), (N, B, C) -> (N, A, C)."""
+        """(N, A, C), (N, B, C), (N, B, C) -> (N, A, C). What all share may have 1 for N."""
         heads = (self.q_proj(query), self.k_proj(key), self.v_proj(value))
-        q, k, v = (x.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for x in heads)
+        count = max(len(x) for x in heads)
+        q, k, v = (
+            x.unflatten(2, (self.num_heads, -1)).transpose(1, 2).expand(count, -1, -1, -1)
+            for x in heads
+        )
         attended = F.scaled_dot_product_attention(q, k, v)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
@@ -75,7 +79,10 @@ class TwoWayBlock(nn.Module):
     def forward(
         self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(N, T, C), (N, L, C), (N, T, C), (1, L, C) -> tokens (N, T, C), image (N, L, C)."""
+        """(N, T, C), (N or 1, L, C), (N, T, C), (1, L, C) -> tokens (N, T, C), image.
+
+        An image that all share, which was not told anything, is still one.
+        """
         if self.first:  # the tokens are still their own positional encoding
             tokens = self.norm1(self.self_attn(tokens, tokens, tokens))
         else:
@@ -116,7 +123,7 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(channels)
 
     def forward(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (N, T, C), image (N, L, C) and its positions (1, L, C) -> both, transformed."""
+        """Tokens (N, T, C), image (N or 1, L, C), its positions (1, L, C) -> both, transformed."""
         token_pe = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_pe, image_pe)

@@ -26,7 +26,7 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     image_size: int | None = None,
-    fixed_input_size: bool = True,
+    fixed_input_size: bool | None = None,
     offline: bool = False,
     progress: bool = False,
 ) -> Sam:
@@ -40,7 +40,7 @@ def load_model(
     precision: of most products: fp32 for exact masks, which auto takes; bf16 or fp16 for speed
     image_size: the longest side that images are scaled to, in pixels; None for the model's own
     fixed_input_size: pad images to a square; otherwise only to whole patches, so that long images
-        cost less, while their positions are stretched ones
+        cost less, while their positions are stretched ones; None for the model's own
     offline: do not download
     progress: a bar on stderr while downloading
     Raises WeightsError for a file that is missing, damaged, not a checkpoint, of another
@@ -106,14 +106,15 @@ def _path_of(known: KnownModel, offline: bool, progress: bool) -> Path:
     return pull(known, progress=progress)
 
 
-def _at_size(config: SamConfig, image_size: int | None, fixed_input_size: bool) -> SamConfig:
+def _at_size(config: SamConfig, image_size: int | None, fixed: bool | None) -> SamConfig:
     """The same architecture for inputs of another size; the weights do not depend on it."""
+    if fixed is not None:
+        config = replace(config, fixed_input_size=fixed)
     if image_size is None:
-        return replace(config, fixed_input_size=fixed_input_size)
+        return config
     if image_size < config.stride or image_size % config.stride:
         raise ConfigError("image size", f"{image_size} is not a multiple of {config.stride} pixels")
-    size = (image_size, image_size)
-    return replace(config, input_size=size, fixed_input_size=fixed_input_size)
+    return replace(config, input_size=(image_size, image_size))
 
 
 def _recognise(path: Path, state: Mapping[str, Tensor]) -> str:
