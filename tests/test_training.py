@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from amg_cli.batch.images import read_image
 from amg_cli.core.config import GenerationConfig
+from amg_cli.generation import generate
 from amg_cli.generation.propose import propose
 from amg_cli.models.cache import sha256_of
 from amg_cli.models.checkpoints import read_checkpoint
@@ -19,7 +20,7 @@ from amg_cli.models.sam import Sam
 from amg_cli.models.weights import load_checkpoint, load_model
 from tests.conftest import REPOSITORY
 from training import nano
-from training.calibrate import ALL, calibrate
+from training.calibrate import ALL, DEFAULTS, calibrate
 from training.data import all_views, read_view
 from training.export import averaged, export
 from training.losses import dice, focal, iou
@@ -173,13 +174,16 @@ def test_calibration_undoes_what_was_done_to_the_heads():
     found = calibrate(student, teacher, paths, passing)
     assert found.slope == pytest.approx(2, rel=0.01)
     assert found.added == pytest.approx(0.2, abs=0.01)
-    assert found.scale == pytest.approx(2, rel=0.1)
-    for name in (
-        "iou_prediction_head.layers.2.bias",
-        "output_hypernetworks_mlps.1.layers.2.weight",
-    ):
-        ours, theirs = (model.mask_decoder.get_parameter(name) for model in (student, teacher))
-        torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.01)
+    # As many masks are left, of so few at more than one scale.
+    assert found.scale == pytest.approx(2, rel=0.25)
+    left = [
+        sum(len(generate(read_image(path), model, DEFAULTS)) for path in paths)
+        for model in (student, teacher)
+    ]
+    assert left[0] == pytest.approx(left[1], abs=1)
+    name = "iou_prediction_head.layers.2.bias"
+    ours, theirs = (model.mask_decoder.get_parameter(name) for model in (student, teacher))
+    torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.01)
 
 
 def test_losses_of_perfect_and_of_opposite_masks():

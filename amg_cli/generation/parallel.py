@@ -37,6 +37,7 @@ def in_parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return [work(item) for item in items]
 
     def one(item: T) -> tuple[R, Timings]:
+        """What a worker makes of an item, and the time it took."""
         torch.set_num_threads(threads // workers)  # of this thread, and of those that are new
         with torch.inference_mode(), collect() as timings:
             return work(item), timings

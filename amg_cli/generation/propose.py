@@ -85,6 +85,7 @@ def _propose_on_cpu(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> 
     at_a_time = -(-config.points_per_batch // (size * nb_workers()))
 
     def of_batch(first: int) -> Candidates:
+        """Those of the groups from `first` on."""
         drawn = _draw(model, crop, config, groups[first : first + at_a_time], size)
         return _measure(drawn, crop, model.config.mask_threshold, config)
 
