@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from amg_cli.batch.commit import committed
-from amg_cli.batch.images import read_image
+from amg_cli.batch.reading import read_image
 from amg_cli.batch.plan import plan
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import AmgError, ImageError

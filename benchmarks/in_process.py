@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from side_by_side import machine
 
 from amg_cli import generate, load_model
-from amg_cli.batch.images import read_image
+from amg_cli.batch.reading import read_image
 from amg_cli.models.compiled import compile_model
 from amg_cli.models.devices import keep_memory, synchronizer
 

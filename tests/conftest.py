@@ -12,6 +12,7 @@ from amg_cli.models.sam import Sam, SamConfig
 from amg_cli.models.tiny_vit import TinyVitConfig
 from amg_cli.models.weights import load_model
 from amg_cli.models.zoo import ZOO
+from tests.command import FEW_POINTS, amg
 from tests.goldens import seeded
 
 REPOSITORY = Path(__file__).parent.parent
@@ -98,3 +99,14 @@ def write(tmp_path):
         return tmp_path / "a"
 
     return _write
+
+
+@pytest.fixture
+def run(tmp_path, random_checkpoint):
+    """Run `amg` in `tmp_path` with random weights and four points."""
+
+    def run(*arguments, **options):
+        options = {"cwd": tmp_path} | options
+        return amg("--checkpoint", random_checkpoint, *FEW_POINTS, *arguments, **options)
+
+    return run

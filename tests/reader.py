@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from amg_cli.batch.images import read_image
 from amg_cli.batch.integrity import MAX_PIXELS
+from amg_cli.batch.reading import read_image
 from amg_cli.core.errors import ImageError
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self")
@@ -24,7 +24,7 @@ import json, os, resource, sys, time
 from pathlib import Path
 import cv2, numpy as np
 from amg_cli.batch.headers import declared_sizes, still_png
-from amg_cli.batch.images import read_image
+from amg_cli.batch.reading import read_image
 from amg_cli.core.errors import ImageError
 
 def peak_kb(): return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

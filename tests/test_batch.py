@@ -1,5 +1,7 @@
 """Many images: names, commits, and failures that cost only their own image."""
 
+import dataclasses
+import os
 from pathlib import Path, PurePath
 
 import cv2
@@ -14,7 +16,7 @@ from amg_cli.batch.plan import plan
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError, InputError, OutputError, OutputExistsError
 from amg_cli.formats import reference_rle
-from amg_cli.formats.format import Format
+from tests.command import save
 
 ALL_MASKS = GenerationConfig(
     points_per_side=1, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
@@ -186,8 +188,44 @@ def test_whatever_fails_is_one_line_and_exit_code_3(error, line, photos, tmp_pat
         raise error
 
     job = jobs_of(photos, tmp_path)[0]
-    broken = Format(suffix=".json", write=fail, read=reference_rle.read)
+    broken = dataclasses.replace(reference_rle.FORMAT, write=fail)
     (outcome,) = run([job], Work(tiny_model, ALL_MASKS, broken))
     assert str(outcome.error).startswith(line.format(source=job.source, target=job.target))
     assert outcome.error.exit_code == 3
     assert list(Path(tmp_path / "out").iterdir()) == []
+
+
+# Names
+
+
+def test_a_name_that_would_be_the_folder_itself_or_the_one_around_it_keeps_its_suffix():
+    assert names("...jpg", "..jpg", "sub/...png") == ["...jpg", "..jpg", "sub/...png"]
+    assert names("....jpg", ". .jpg", ".a.jpg") == ["...", ". ", ".a"]
+
+
+def test_names_that_other_systems_refuse_stay_as_they_are():
+    assert names("CON.jpg", "a:b.jpg", "c .jpg", "d..jpg") == ["CON", "a:b", "c ", "d."]
+
+
+@given(st.lists(st.from_regex(r"[a. ]{1,4}(\.jpg)?", fullmatch=True), max_size=6))
+def test_no_name_ever_leaves_the_output_folder(file_names):
+    paths = [PurePath(name) for name in file_names if name not in ("", ".", "..")]
+    found = output_names(paths)
+    assert len(found) == len(paths)
+    for name in found:
+        assert not {".", ".."} & set(name.parts)
+        target = Path("/out") / name
+        assert Path(os.path.normpath(target)) == target != Path("/out")
+
+
+def test_why_a_name_is_not_the_plain_one_is_said(tmp_path, noise):
+    for name in ("...png", "a.png", "a.bmp", "b.png"):
+        save(tmp_path / "photos" / name, noise)
+    inputs = [tmp_path / "photos/...png", tmp_path / "photos"]  # in a folder it is a hidden one
+    jobs = plan(inputs, tmp_path / "out", "", recursive=False)
+    assert {job.target.name: job.renamed for job in jobs} == {
+        "...png": "without its suffix its name would be '..'",
+        "a.bmp": "its plain name is another's too",
+        "a.png": "its plain name is another's too",
+        "b": "",
+    }

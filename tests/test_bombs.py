@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from amg_cli.batch.headers import declared_sizes
-from amg_cli.batch.images import read_image
 from amg_cli.batch.integrity import AGAIN, find_excess, find_fault
+from amg_cli.batch.reading import read_image
 from amg_cli.core.errors import ImageError
 from tests.image_bytes import (
     bitmap_of_runs,

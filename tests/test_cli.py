@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,42 +12,7 @@ import pytest
 
 from amg_cli import __version__
 from amg_cli.formats import reference_png, reference_rle
-
-AMG = Path(sys.executable).with_name("amg")
-FEW_POINTS = ["--points-per-side", "2", "--pred-iou-thresh", "0", "--stability-score-thresh", "0"]
-
-
-def amg(*arguments, cwd):
-    command = [AMG, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture
-def run(tmp_path, random_checkpoint):
-    """Run `amg` in `tmp_path` with random weights and four points."""
-
-    def run(*arguments):
-        return amg("--checkpoint", random_checkpoint, *FEW_POINTS, *arguments, cwd=tmp_path)
-
-    return run
-
-
-def save(path, image):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image)
-
-
-def files_under(folder):
-    """Every file, hidden ones too, with its bytes."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def error_lines(result):
-    return [line for line in result.stderr.splitlines() if "done (" not in line]
+from tests.command import AMG, FEW_POINTS, amg, error_lines, files_under, save
 
 
 def test_a_folder_becomes_png_masks_and_metadata(run, tmp_path, noise):

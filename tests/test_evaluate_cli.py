@@ -2,24 +2,21 @@
 
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from amg_cli import __version__
 from amg_cli.cli.main import main
 from amg_cli.core import rle as rle_codec
 from amg_cli.evaluate.partitions import flatten
 from amg_cli.formats import reference_png, reference_rle
+from tests.command import FEW_POINTS, amg, files_under
 from tests.eval_data import block, coco_image, made, write_json
 
-AMG = Path(sys.executable).with_name("amg")
-FEW_POINTS = ["--points-per-side", "2", "--pred-iou-thresh", "0", "--stability-score-thresh", "0"]
 SIZE_HW = (40, 60)
 THING = block(SIZE_HW, 0, 0, 20, 30)  # 600 pixels, small
 STUFF = block(SIZE_HW, 20, 0, 40, 60)  # 1,200 pixels, medium
@@ -34,8 +31,7 @@ NO_MASKS = "no masks of it; it counts as none found"
 
 
 def amg_eval(*arguments, cwd):
-    command = [AMG, "eval", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return amg("eval", *arguments, cwd=cwd)
 
 
 @pytest.fixture
@@ -478,7 +474,8 @@ def test_masks_are_generated_kept_and_not_made_again(tmp_path, random_checkpoint
     kept = {
         path.relative_to(tmp_path / "kept").as_posix() for path in tmp_path.rglob("kept/**/*.*")
     }
-    assert kept == {"a.png.json", "a.bmp.json", "sub/b.json"}
+    assert kept == {"a.png.json", "a.bmp.json", "sub/b.json", "made_by.json"}
+    kept.remove("made_by.json")
     assert all(reference_rle.read(tmp_path / "kept" / name) for name in kept)
     scores = json.loads((tmp_path / "first.json").read_text())["scores"]
     assert scores["one point"]["segments"] == scores["one box"]["segments"] == 2  # not the dot
@@ -496,6 +493,82 @@ def test_masks_are_generated_kept_and_not_made_again(tmp_path, random_checkpoint
     per_image = json.loads((tmp_path / "second.json").read_text())["per_image"]
     assert per_image["a.png"]["mean best IoU"] == 1
     assert per_image["sub/b.png"]["masks"] == 0
+
+
+@pytest.fixture
+def kept(in_process, tmp_path, random_checkpoint):
+    """A function that scores generated masks kept in `out`. -> exit code, stderr"""
+    write_truth(tmp_path)
+    write_images(tmp_path / "images", ["a.jpg", "b.jpg", "c.jpg"])
+    few = ("--limit", 1, *FEW_POINTS, "--image-size", 256)
+
+    def score(*arguments):
+        given = ("--truth", "truth.json", "--checkpoint", random_checkpoint, "--output", "out")
+        code, _, stderr = in_process(*given, *few, *arguments)
+        return code, stderr
+
+    return score
+
+
+REMEDY = "; give another --output, or --masks to score them as they are\n"
+
+
+def test_masks_of_other_settings_are_not_scored_in_silence(kept, tmp_path):
+    assert kept() == (0, "")
+    before = files_under(tmp_path / "out")
+    assert kept("--points-per-batch", 64) == (0, "")
+    code, stderr = kept("--points-per-side", 3, "--image-size", 128)
+    assert (code, stderr) == (
+        1,
+        "amg: out: the masks in it were made with input_size [256, 256], now [128, 128]; "
+        "points_per_side 2, now 3" + REMEDY,
+    )
+    assert files_under(tmp_path / "out") == before
+
+
+def test_masks_of_other_weights_are_named_by_their_hash(kept, tmp_path, random_checkpoint):
+    assert kept() == (0, "")
+    state = torch.load(random_checkpoint, weights_only=True)
+    torch.save({key: tensor * 0.5 for key, tensor in state.items()}, tmp_path / "other.pt")
+    code, stderr = kept("--checkpoint", tmp_path / "other.pt")
+    assert code == 1
+    assert re.fullmatch(
+        r"amg: out: .* made with weights \w{8}, now \w{8}" + re.escape(REMEDY), stderr
+    )
+
+
+def test_masks_of_an_unknown_maker_are_not_taken_for_ones_own(kept, tmp_path):
+    (tmp_path / "out").mkdir()
+    reference_rle.write([], tmp_path / "out/a.json")
+    assert kept() == (1, "amg: out: nothing says what made the masks in it" + REMEDY)
+    (tmp_path / "out/a.json").unlink()
+    assert kept() == (0, "")
+    (tmp_path / "out/made_by.json").write_text("{")
+    code, stderr = kept()
+    assert code == 1
+    assert stderr.startswith("amg: out/made_by.json: cannot be read: ")
+
+
+def test_other_files_among_the_masks_are_passed_over(in_process, tmp_path):
+    write_truth(tmp_path)
+    write_masks(tmp_path / "out", png=["b"])
+    arguments = ("--truth", "truth.json", "--masks", "out")
+    assert in_process(*arguments, "--json", "out/scores.json")[0] == 0
+    (tmp_path / "out/truth.json").write_bytes((tmp_path / "truth.json").read_bytes())
+    (tmp_path / "out/results.json").write_text('[{"image_id": 1, "score": 0.5}]')
+    code, stdout, _ = in_process(*arguments)
+    assert (code, stdout) == (0, TABLE)
+
+
+@pytest.mark.parametrize("name", ["", "..", "/"])
+def test_a_truth_whose_image_has_no_name_is_refused(name, in_process, tmp_path, random_checkpoint):
+    write_json(
+        tmp_path / "truth.json", {"images": [coco_image(0, name, SIZE_HW)], "annotations": []}
+    )
+    given = ("--checkpoint", random_checkpoint, "--output", "out")
+    code, _, stderr = in_process("--truth", "truth.json", *given)
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert "is the name of no image" in stderr
 
 
 def test_where_no_image_can_be_done_there_is_nothing_to_score(

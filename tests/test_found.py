@@ -61,6 +61,44 @@ def test_other_files_are_no_masks(tmp_path):
     assert keys(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "not json",
+        "5",
+        "[5]",
+        "[{}]",
+        "[[]]",
+        '{"images": [], "annotations": []}',
+        '[{"segmentation": {"size": [6, 8], "counts": "0"}, "image_id": 1, "score": 0.5}]',
+        '[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]',
+    ],
+)
+def test_json_of_another_kind_is_passed_over(text, tmp_path):
+    write(tmp_path, "a.json", "sub/b")
+    (tmp_path / "scores.json").write_text(text)
+    (tmp_path / "sub/made_by.json").write_text(text)
+    assert keys(tmp_path) == ["a", "sub/b"]
+
+
+def test_json_that_a_tool_has_sorted_or_indented_is_still_found(tmp_path):
+    for name, options in {"a": {"sort_keys": True}, "b": {"indent": 1}}.items():
+        records = [mask.to_reference_dict() for mask in MASKS]
+        (tmp_path / f"{name}.json").write_text(json.dumps(records, **options))
+    (tmp_path / "c.json").write_text(" [\n] \n")
+    long = [RECORD | {"point_coords": [[0.0, 0.0]] * 5000}]
+    (tmp_path / "d.json").write_text(json.dumps(long))
+    assert keys(tmp_path) == ["a", "b", "c", "d"]
+
+
+def test_a_table_of_another_kind_and_hidden_folders_are_passed_over(tmp_path):
+    write(tmp_path, "a", "other/b.json", ".amg-12345678/new/c")
+    (tmp_path / "other/metadata.csv").write_text("id,area\n1,2")
+    assert keys(tmp_path) == ["a", "other/b"]
+
+
 def test_an_image_without_masks_is_found_with_none(tmp_path):
     reference_rle.write([], tmp_path / "a.json")
     reference_png.write([], tmp_path / "b")
@@ -121,10 +159,6 @@ RECORD = MASKS[0].to_reference_dict()
 @pytest.mark.parametrize(
     "data",
     [
-        {"images": []},
-        5,
-        [5],
-        [{}],
         [RECORD | {"point_coords": []}],
         [RECORD | {"segmentation": [[0, 0, 2, 0, 2, 2]]}],
         [RECORD | {"segmentation": {"size": [6, 8], "counts": "1"}}],
@@ -133,7 +167,7 @@ RECORD = MASKS[0].to_reference_dict()
     ],
     ids=lambda data: str(data)[-70:],
 )
-def test_json_of_another_kind_is_refused_in_one_line(data, tmp_path):
+def test_json_that_is_damaged_is_refused_in_one_line(data, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(data))
     refused(tmp_path)
 
@@ -149,8 +183,6 @@ def test_a_folder_of_png_that_is_not_whole_is_refused(tmp_path):
     whole = table.read_text()
     table.write_text(whole.rpartition(",")[0])
     refused(tmp_path)
-    table.write_text("id,area\n1,2")
-    assert "other columns" in refused(tmp_path)
     table.write_text(whole)
     for data in (b"", b"hello", picture.read_bytes()[:20]):
         picture.write_bytes(data)

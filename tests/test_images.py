@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from amg_cli.batch import images
-from amg_cli.batch.images import IMAGE_SUFFIXES, Source, discover, read_image
+from amg_cli.batch import decoding
+from amg_cli.batch.images import IMAGE_SUFFIXES, Source, discover
 from amg_cli.batch.integrity import find_fault
+from amg_cli.batch.reading import read_image
 from amg_cli.core.errors import ImageError, InputError
 from tests.conftest import shared
 from tests.image_bytes import (
@@ -375,7 +376,7 @@ def test_a_file_closed_to_us_is_an_error(write, monkeypatch):
 
 def test_opencv_prints_nothing_about_broken_files(write, capfd, monkeypatch):
     monkeypatch.delenv("OPENCV_LOG_LEVEL", raising=False)
-    images._quiet_opencv.cache_clear()
+    decoding._quiet_opencv.cache_clear()
     for data in WHOLE.values():
         error_of(write(data[: len(data) // 2]))
     error_of(write(encoded("TIFF", GREY.astype(np.float32))))
@@ -388,14 +389,14 @@ def test_opencv_prints_nothing_about_broken_files(write, capfd, monkeypatch):
 def test_a_log_level_asked_for_is_kept(write, monkeypatch):
     logging = getattr(cv2.utils, "logging", cv2)
     before = logging.getLogLevel()
-    images._quiet_opencv.cache_clear()
+    decoding._quiet_opencv.cache_clear()
     try:
         logging.setLogLevel(2)
         monkeypatch.setenv("OPENCV_LOG_LEVEL", "ERROR")
         read_image(write(LOSSLESS["png"]))
         assert logging.getLogLevel() == 2
         monkeypatch.delenv("OPENCV_LOG_LEVEL")
-        images._quiet_opencv.cache_clear()
+        decoding._quiet_opencv.cache_clear()
         read_image(write(LOSSLESS["png"]))
         assert logging.getLogLevel() == 0
     finally:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from amg_cli.batch.images import discover, read_image
+from amg_cli.batch.images import discover
 from amg_cli.batch.integrity import AGAIN
 from amg_cli.batch.local import settle
 from amg_cli.batch.plan import Job, plan
+from amg_cli.batch.reading import read_image
 from amg_cli.core.errors import ImageError, InputError
 from tests.image_bytes import encoded
 from tests.images_to_break import NOISE
@@ -59,8 +60,8 @@ def test_an_error_about_an_odd_name_is_one_line_that_any_stream_can_print(name, 
 
 def test_an_output_name_too_long_is_an_error_of_its_image(tmp_path):
     jobs = [
-        Job(tmp_path / "a.png", tmp_path / "a.json", renamed=False),
-        Job(tmp_path / "b.png", tmp_path / ("x" * 251 + ".json"), renamed=False),
+        Job(tmp_path / "a.png", tmp_path / "a.json"),
+        Job(tmp_path / "b.png", tmp_path / ("x" * 251 + ".json")),
     ]
     for on_exists in ("error", "skip"):
         to_do, outcomes = settle(jobs, on_exists)
@@ -158,7 +159,8 @@ AS_NOBODY = """
 import dataclasses, os, sys
 from pathlib import Path
 from amg_cli.batch import local
-from amg_cli.batch.images import discover, read_image
+from amg_cli.batch.images import discover
+from amg_cli.batch.reading import read_image
 from amg_cli.batch.plan import plan
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import AmgError

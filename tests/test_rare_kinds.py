@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from amg_cli.batch.headers import still_png
-from amg_cli.batch.images import read_image
+from amg_cli.batch.reading import read_image
 from tests.image_bytes import encoded, png_chunk, tiff_of_bands
 from tests.images_to_break import BASES, GREY, NOISE, SMOOTH, frames
 from tests.mutator import parts_of_png

@@ -113,7 +113,7 @@ def test_a_run_waits_for_the_device_only_if_timings_are_asked_for(
     monkeypatch.setattr(local, "synchronizer", lambda _: lambda: waits.append(1))
     cv2.imwrite(str(tmp_path / "a.png"), noise)
     work = local.Work(tiny_model, ALL, reference_rle.FORMAT, timed=asked)
-    job = Job(tmp_path / "a.png", tmp_path / "a.json", renamed=False)
+    job = Job(tmp_path / "a.png", tmp_path / "a.json")
     assert [outcome.error for outcome in local.run([job], work)] == [None]
     assert bool(waits) == asked
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from amg_cli.batch.images import read_image
+from amg_cli.batch.reading import read_image
 from amg_cli.core.config import GenerationConfig
 from amg_cli.generation import generate
 from amg_cli.generation.propose import propose

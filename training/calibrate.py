@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from amg_cli.batch.images import read_image
+from amg_cli.batch.reading import read_image
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.masks import Candidates
 from amg_cli.generation.propose import propose

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from amg_cli.batch.images import read_image
+from amg_cli.batch.reading import read_image
 from amg_cli.core.frame import Frame
 from amg_cli.generation.predict import Encoded, encode_image
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts

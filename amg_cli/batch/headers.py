@@ -109,6 +109,14 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         yield name, start, end
 
 
+def is_16_bit(data: bytes) -> bool:
+    """Whether a whole PNG or TIFF, the formats that may, has more than 8 bits a channel."""
+    kind = image_format(data)
+    if kind == "PNG":
+        return data[24] == 16  # the bit depth, in the first chunk
+    return kind == "TIFF" and int(tiff_page(data).get(BITS, np.ones(1)).max(initial=1)) > 8
+
+
 def still_png(data: bytes) -> bytes:
     """A whole PNG without what makes it move: its still image, as a rule its first frame.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amg_cli.batch.commit import committed, exists_error
-from amg_cli.batch.images import read_image
-from amg_cli.batch.integrity import MAX_PIXELS
 from amg_cli.batch.plan import Job, OnExists
+from amg_cli.batch.reading import Picture, Reading, read_picture
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import AmgError, ImageError
+from amg_cli.core.interrupts import check
 from amg_cli.core.timings import Timings, collect, timed
 from amg_cli.formats.format import Format
 from amg_cli.generation import generate
@@ -22,28 +22,32 @@ NO_MEMORY = ("not enough memory", "out of memory")  # torch's words for it, on a
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job: masks written, skipped (`nb_masks` None), or an error."""
+    """What became of one job: masks written, skipped (`nb_masks` None), or an error.
+
+    warnings: what may be wrong with the image, a line each
+    """
 
     job: Job
     nb_masks: int | None = None
     timings: Timings | None = None
     error: AmgError | None = None
+    warnings: tuple[ImageError, ...] = ()
 
 
 @dataclass(frozen=True)
 class Work:
     """What is done with each image of a run.
 
-    overwrite:  replace output that is there
-    max_pixels: larger images are refused
-    timed:      wait for the device at the end of each stage, so that its time is counted there
+    overwrite: replace output that is there
+    reading:   how images are read, and which are refused
+    timed:     wait for the device at the end of each stage, so that its time is counted there
     """
 
     model: Sam
     config: GenerationConfig
     output_format: Format
     overwrite: bool = False
-    max_pixels: int = MAX_PIXELS
+    reading: Reading = field(default_factory=Reading)
     timed: bool = False
 
 
@@ -53,7 +57,7 @@ def settle(jobs: Sequence[Job], on_exists: OnExists) -> tuple[list[Job], list[Ou
     settled: list[Outcome] = []
     for job in jobs:
         try:
-            exists = job.target.exists()
+            exists = job.target.exists() or job.target.is_symlink()
         except OSError as error:  # such as a name too long for the file system
             settled.append(Outcome(job, error=_as_image_error(job, error)))
             continue
@@ -68,25 +72,30 @@ def settle(jobs: Sequence[Job], on_exists: OnExists) -> tuple[list[Job], list[Ou
 def run(jobs: Sequence[Job], work: Work) -> Iterator[Outcome]:
     """Do each job in turn; a job that fails is an outcome too, and the next one follows."""
     for job in jobs:
+        check()
         try:
-            with collect(synchronizer(work.model.device) if work.timed else None) as timings:
-                nb_masks = process(job, work)
+            outcome = process(job, work)
         except AmgError as error:
-            yield Outcome(job, error=error)
+            outcome = Outcome(job, error=error)
         except Exception as error:  # noqa: BLE001 - the one place: a failure becomes a record
-            yield Outcome(job, error=_as_image_error(job, error))
-        else:
-            yield Outcome(job, nb_masks, timings)
+            check()  # it may be what an interrupt was turned into
+            outcome = Outcome(job, error=_as_image_error(job, error))
+        yield outcome
 
 
-def process(job: Job, work: Work) -> int:
-    """Read one image, generate its masks, commit them. -> the number of masks."""
-    with timed("read"):
-        image_rgb = read_image(job.source, work.max_pixels)
-    masks = generate(image_rgb, work.model, work.config)
-    with timed("write"), committed(job.target, work.overwrite) as path:
-        work.output_format.write(masks, path)
-    return len(masks)
+def process(job: Job, work: Work) -> Outcome:
+    """Read one image, generate its masks, commit them."""
+    with collect(synchronizer(work.model.device) if work.timed else None) as timings:
+        with timed("read"):
+            picture = read_picture(job.source, work.reading)
+        masks = generate(picture.pixels, work.model, work.config)
+        with timed("write"), committed(job.target, work.overwrite) as path:
+            work.output_format.write(masks, path)
+    return Outcome(job, len(masks), timings, warnings=_warnings(job, picture))
+
+
+def _warnings(job: Job, picture: Picture) -> tuple[ImageError, ...]:
+    return tuple(ImageError(job.source, *fault) for fault in picture.warnings)
 
 
 def _as_image_error(job: Job, error: Exception) -> ImageError:

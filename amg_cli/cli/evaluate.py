@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,16 +13,20 @@ import click
 from tqdm import tqdm
 
 from amg_cli.cli.figures import print_figures, write_json
-from amg_cli.cli.generate import MODEL_OPTIONS, load_given_model, max_pixels
-from amg_cli.cli.options import generation_config, generation_options, option_name
+from amg_cli.cli.generate import MODEL_OPTIONS, given_reading, load_given_model
+from amg_cli.cli.options import PATH, generation_config, generation_options, option_name
 from amg_cli.core.errors import ImageError, InputError, OutputError
+from amg_cli.core.interrupts import check, interrupted_with
 
 if TYPE_CHECKING:
+    from amg_cli.batch.local import Outcome
+    from amg_cli.batch.plan import Job
     from amg_cli.core.masks import Mask
     from amg_cli.evaluate.scorers import Case, CocoScorer, Scorer
     from amg_cli.models.sam import Sam
 
 EXIT_BELOW_MINIMUM = 4
+GO_ON = "masks in --output are kept; the same command goes on from here"
 NEEDED = {
     "min_match": "against",
     **dict.fromkeys(("images", "output", "limit", "one_prompt", "report"), "truth"),
@@ -42,13 +46,13 @@ Exit codes: 0 done; 1 something cannot be read; 2 usage; 3 some images failed;
 # fmt: off
 _OPTIONS = (
     click.option(
-        "--truth", type=click.Path(path_type=Path), metavar="PATH", help="The true segments.",
+        "--truth", type=PATH, metavar="PATH", help="The true segments.",
     ),
     click.option(
-        "--masks", type=click.Path(path_type=Path), metavar="PATH", help="The masks to score.",
+        "--masks", type=PATH, metavar="PATH", help="The masks to score.",
     ),
     click.option(
-        "--against", type=click.Path(path_type=Path), metavar="DIR",
+        "--against", type=PATH, metavar="DIR",
         help="Another run's output: compare --masks with it, without truth.",
     ),
     click.option(
@@ -60,11 +64,11 @@ _OPTIONS = (
         show_default=True, help="The mask IoU that --min-match asks for.",
     ),
     click.option(
-        "--images", type=click.Path(path_type=Path), metavar="DIR",
+        "--images", type=PATH, metavar="DIR",
         help="Where the truth's images are. [default: images, beside the truth]",
     ),
     click.option(
-        "--output", type=click.Path(path_type=Path), metavar="DIR",
+        "--output", type=PATH, metavar="DIR",
         help="Keep generated masks here; those that are there are not made again.",
     ),
     click.option(
@@ -75,11 +79,11 @@ _OPTIONS = (
         help="Also prompt the model once for each true segment, by a point and by a box.",
     ),
     click.option(
-        "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE",
+        "--json", "json_file", type=PATH, metavar="FILE",
         help="Write the figures here too, with those of each image.",
     ),
     click.option(
-        "--report", type=click.Path(path_type=Path), metavar="DIR",
+        "--report", type=PATH, metavar="DIR",
         help="Write a page here, with plots and with the best and the worst images.",
     ),
     *MODEL_OPTIONS,
@@ -108,7 +112,8 @@ def evaluate(ctx: click.Context, /, **values: Any) -> None:
         if values[option] and values[needed] is None:
             raise click.UsageError(f"{option_name(option)} needs --{needed}")
     generation_config(values)  # a setting out of range is told of before the model is loaded
-    ctx.exit(_score(values) if against is None else _compare(values))
+    with interrupted_with(GO_ON if values["output"] else ""):
+        ctx.exit(_score(values) if against is None else _compare(values))
 
 
 def _compare(values: dict[str, Any]) -> int:
@@ -170,38 +175,60 @@ def _prompt(values: dict[str, Any], model: Sam, scorer: CocoScorer) -> None:
 def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder: Path) -> int:
     """Masks of each case into `folder`, but for those that are there. -> the exit code."""
     from amg_cli.batch.local import Work, run, settle
-    from amg_cli.batch.naming import output_names
-    from amg_cli.batch.plan import Job
+    from amg_cli.batch.made_by import claim, maker_of
     from amg_cli.formats import reference_rle
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(folder, error.strerror or str(error), "check --output") from error
     output_format = reference_rle.FORMAT
-    names = output_names([_inside(case.file_name) for case in cases])
-    jobs = [
-        Job(_image_path(values, case), folder / f"{name}{output_format.suffix}", renamed=False)
-        for case, name in zip(cases, names, strict=True)
-    ]
+    jobs = _jobs(values, cases, folder, output_format.suffix)
     to_do, settled = settle(jobs, "skip")
-    work = Work(model, generation_config(values), output_format, max_pixels=max_pixels(values))
+    work = Work(model, generation_config(values), output_format, reading=given_reading(values))
+    claim(folder, maker_of(work), holds_masks=any(job.target.exists() for job in jobs))
     exit_code = 0
     done = _progress(run(to_do, work), values, total=len(to_do))
     for outcome in itertools.chain(settled, done):
+        _say_of(outcome, values["quiet"])
         if outcome.error is not None:
-            click.echo(f"amg: {outcome.error}", err=True)
             exit_code = ImageError.exit_code
-    if exit_code and not any(folder.rglob(f"*{output_format.suffix}")):
+    if exit_code and not any(job.target.exists() for job in jobs):
         cause = "none of its images has masks"
         raise ImageError(values["truth"], cause, "mend them and run again")
     return exit_code
 
 
-def _inside(file_name: str) -> PurePath:
+def _jobs(values: dict[str, Any], cases: Sequence[Case], folder: Path, suffix: str) -> list[Job]:
+    """One for each case. Makes the folder of the masks, and puts right what killed runs left."""
+    from amg_cli.batch.commit import check_writable, recover
+    from amg_cli.batch.naming import output_names
+    from amg_cli.batch.plan import Job
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(folder, error.strerror or str(error), "check --output") from error
+    names = output_names([_inside(values["truth"], case.file_name) for case in cases])
+    targets = [folder / f"{name}{suffix}" for name in names]
+    recover({target.parent for target in targets})
+    check_writable(folder)
+    return [
+        Job(_image_path(values, case), target) for case, target in zip(cases, targets, strict=True)
+    ]
+
+
+def _say_of(outcome: Outcome, quiet: bool) -> None:
+    """A line for what went wrong, or may have."""
+    for warning in () if quiet else outcome.warnings:
+        click.echo(f"amg: warning: {warning}", err=True)
+    if outcome.error is not None:
+        click.echo(f"amg: {outcome.error}", err=True)
+
+
+def _inside(truth: Path, file_name: str) -> PurePath:
     """A name in the truth as a path that stays inside a folder."""
     path = PurePath(file_name)
-    return PurePath(*(part for part in path.parts if part not in (path.anchor, "..")))
+    inside = PurePath(*(part for part in path.parts if part not in (path.anchor, "..")))
+    if not inside.name:
+        raise InputError(truth, f"{file_name!r} is the name of no image", "mend the file")
+    return inside
 
 
 def _reader(masks_at: Path, scorer: Scorer, scratch: Path) -> Callable[[Case], list[Mask]]:
@@ -216,9 +243,9 @@ def _reader(masks_at: Path, scorer: Scorer, scratch: Path) -> Callable[[Case], l
 
 
 def _image(values: dict[str, Any], case: Case) -> Any:
-    from amg_cli.batch.images import read_image
+    from amg_cli.batch.reading import read_picture
 
-    return read_image(_image_path(values, case), max_pixels(values))
+    return read_picture(_image_path(values, case), given_reading(values)).pixels
 
 
 def _image_path(values: dict[str, Any], case: Case) -> Path:
@@ -234,6 +261,8 @@ def _image_path(values: dict[str, Any], case: Case) -> Path:
     return there
 
 
-def _progress(things: Iterable[T], values: dict[str, Any], total: int | None = None) -> Iterable[T]:
+def _progress(things: Iterable[T], values: dict[str, Any], total: int | None = None) -> Iterator[T]:
     hidden = values["quiet"] or not sys.stderr.isatty()
-    return tqdm(things, total=total, unit="image", disable=hidden, file=sys.stderr)
+    for thing in tqdm(things, total=total, unit="image", disable=hidden, file=sys.stderr):
+        check()
+        yield thing

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from amg_cli.cli.options import generation_config, generation_options
+from amg_cli.cli.options import PATH, generation_config, generation_options
+from amg_cli.core.interrupts import interrupted_with
 
 if TYPE_CHECKING:
+    from amg_cli.batch.reading import Reading
     from amg_cli.models.sam import Sam
+
+GO_ON = "finished images are kept; --on-exists skip goes on from here"
 
 # fmt: off
 MODEL_OPTIONS = (
     click.option(
-        "--checkpoint", type=click.Path(path_type=Path), metavar="FILE",
+        "--checkpoint", type=PATH, metavar="FILE",
         help="The model's weights: an official checkpoint. Its architecture is read from it.",
     ),
     click.option(
@@ -27,6 +30,14 @@ MODEL_OPTIONS = (
         "see amg models.  [default: nano]",
     ),
     click.option("--offline", is_flag=True, help="Never download weights."),
+    click.option(
+        "--stretch", is_flag=True, help="Scale images of 16 bits a channel by their range, from "
+        "their darkest value to their brightest, instead of taking the high byte."
+    ),
+    click.option(
+        "--strict", is_flag=True, help="An image with a warning, such as of damage that its "
+        "decoder saw, is an error."
+    ),
     click.option(
         "--max-megapixels", type=click.FloatRange(min=0, min_open=True), metavar="N",
         help="Refuse images of more, by their header. [default: 268]",
@@ -57,12 +68,12 @@ MODEL_OPTIONS = (
 )
 _OPTIONS = (
     click.option(
-        "--input", "inputs", type=click.Path(path_type=Path), multiple=True,
+        "--input", "inputs", type=PATH, multiple=True,
         metavar="PATH", help="An image, or a folder of images. Can be given several times.  "
         "[required]",
     ),
     click.option(
-        "--output", type=click.Path(path_type=Path), metavar="DIR",
+        "--output", type=PATH, metavar="DIR",
         help="The folder to write to; made if it is not there.  [required]",
     ),
     click.option(
@@ -95,6 +106,7 @@ def run_generate(values: dict[str, Any]) -> int:
     _check_given(values)
     config = generation_config(values)
     # These load torch, which --help and usage errors must not wait for.
+    from amg_cli.batch.commit import check_writable
     from amg_cli.batch.local import Work, run, settle
     from amg_cli.batch.plan import plan
     from amg_cli.cli.report import Report
@@ -103,16 +115,20 @@ def run_generate(values: dict[str, Any]) -> int:
     output_format = (reference_rle if values["convert_to_rle"] else reference_png).FORMAT
     jobs = plan(values["inputs"], values["output"], output_format.suffix, values["recursive"])
     to_do, outcomes = settle(jobs, values["on_exists"])
-    with Report(jobs, quiet=values["quiet"], timings=values["timings"]) as report:
+    with (
+        interrupted_with(GO_ON),
+        Report(jobs, quiet=values["quiet"], timings=values["timings"]) as report,
+    ):
         for outcome in outcomes:
             report.add(outcome)
         if to_do:
+            check_writable(values["output"])
             work = Work(
                 load_given_model(values),
                 config,
                 output_format,
                 overwrite=values["on_exists"] == "overwrite",
-                max_pixels=max_pixels(values),
+                reading=given_reading(values),
                 timed=values["timings"],
             )
             for outcome in run(to_do, work):
@@ -127,12 +143,17 @@ def _check_given(values: dict[str, Any]) -> None:
             raise click.UsageError(f"Missing option '{option}'.")
 
 
-def max_pixels(values: dict[str, Any]) -> int:
-    """The limit that --max-megapixels sets, in pixels."""
+def given_reading(values: dict[str, Any]) -> Reading:
+    """How images are read, as --max-megapixels, --stretch and --strict say."""
     from amg_cli.batch.integrity import MAX_PIXELS
+    from amg_cli.batch.reading import Reading
 
     megapixels = values["max_megapixels"]
-    return MAX_PIXELS if megapixels is None else int(megapixels * 1e6)
+    return Reading(
+        max_pixels=MAX_PIXELS if megapixels is None else int(megapixels * 1e6),
+        stretch=values["stretch"],
+        strict=values["strict"],
+    )
 
 
 def load_given_model(values: dict[str, Any]) -> Sam:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -12,9 +13,10 @@ from amg_cli.cli.doctor import doctor
 from amg_cli.cli.evaluate import evaluate
 from amg_cli.cli.generate import generate_options, run_generate
 from amg_cli.cli.models import models
+from amg_cli.cli.process import prepare_process
+from amg_cli.cli.streams import ReaderGoneError, own_streams
 from amg_cli.core.errors import AmgError
-
-EXIT_INTERRUPTED = 130
+from amg_cli.core.interrupts import Interrupted, signals_raise
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -23,25 +25,31 @@ Writes DIR/STEM/0.png, 1.png, … and metadata.csv for each image, or DIR/STEM.j
 with --convert-to-rle, and prints that path. All else goes to stderr.
 
 \b
-Exit codes: 0 all done; 1 nothing could start (input, weights, device); 2 usage;
-3 some images failed; 130 interrupted.
+Exit codes: 0 all done; 1 nothing could start (input, output, weights, device); 2 usage;
+3 some images failed; 5 stdout cannot be written to; 130, 143, 129 ended by SIGINT,
+SIGTERM, SIGHUP; 141 the reader of stdout is gone. What is done is kept.
 """
 
 
 class Amg(click.Group):
     """A group whose errors become lines on stderr and exit codes, whichever command they are of."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def main(self, *args: Any, **extra: Any) -> Any:
         """Run, and say in one line what could not be done."""
-        try:
-            return super().invoke(ctx)
-        except AmgError as error:
-            click.echo(f"amg: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            remedy = "finished images are kept; --on-exists skip goes on from here"
-            click.echo(f"amg: interrupted; {remedy}", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
+        prepare_process()
+        with own_streams():
+            try:
+                with signals_raise():
+                    return super().main(*args, **extra)
+            except ReaderGoneError as error:
+                exit_code = error.exit_code
+            except AmgError as error:
+                click.echo(f"amg: {error}", err=True)
+                exit_code = error.exit_code
+            except Interrupted as error:
+                click.echo(f"amg: {error}", err=True)
+                exit_code = error.exit_code
+        sys.exit(exit_code)
 
 
 @click.group(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from amg_cli.core.errors import AmgError, ConfigError
+from amg_cli.core.interrupts import interrupted_with
 
 if TYPE_CHECKING:
     from amg_cli.models.zoo import KnownModel
 
 EXIT_DAMAGED = 1
-EXIT_INTERRUPTED = 130
 
 EPILOG = """\b
 Environment:
@@ -49,13 +49,13 @@ def pull(names: tuple[str, ...], quiet: bool) -> None:
                 size = cache.human_bytes(known.size_bytes)
                 click.echo(f"amg: {known.name}: {size} from {download.address(known)}", err=True)
             progress = not quiet and sys.stderr.isatty()
-            click.echo(download.pull(known, progress=progress, recheck=True))
+            with interrupted_with("amg models pull goes on from here"):
+                file = download.pull(known, progress=progress, recheck=True)
         except AmgError as error:
             click.echo(f"amg: {error}", err=True)
             exit_code = exit_code or error.exit_code
-        except KeyboardInterrupt:
-            click.echo("amg: interrupted; amg models pull goes on from here", err=True)
-            sys.exit(EXIT_INTERRUPTED)
+        else:
+            click.echo(file)
     sys.exit(exit_code)
 
 

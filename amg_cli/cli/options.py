@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import ConfigError
+from amg_cli.core.errors import ConfigError, InputError
+
+
+class UserPath(click.Path):
+    """A path as people type it: `~` is the user's folder, and what is no path is said to be none.
+
+    An empty one is a usage error: it comes of a variable that is not set, and would name the
+    current folder. Raises InputError for an address.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The `Path` of an option's text."""
+        if not value:
+            self.fail("the path is empty", param, ctx)
+        path = Path(os.path.expanduser(value))  # noqa: PTH111 - which takes unknown users as names
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(value)) and not path.exists():
+            raise InputError(value, "is an address, not a file", "download it and give its path")
+        return super().convert(path, param, ctx)
+
+
+PATH = UserPath(path_type=Path)
 
 
 def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,16 +29,19 @@ class Report:
         self._timings = Timings() if timings else None
         self._quiet = quiet
         self._start = time.perf_counter()
-        self._done = self._skipped = self._failed = self._nb_masks = 0
+        self._done = self._skipped = self._failed = self._warned = self._nb_masks = 0
         for job in jobs:
             if job.renamed:
-                self._say(f"{job.source}: goes to {job.target}, as its plain name is another's too")
+                self._say(f"{job.source}: goes to {job.target}, as {job.renamed}")
         hidden = quiet or not sys.stderr.isatty()
         self._bar = tqdm(total=len(jobs), unit="image", disable=hidden, file=sys.stderr)
 
     def add(self, outcome: Outcome) -> None:
         """Print and count one outcome."""
         with tqdm.external_write_mode(file=sys.stderr):
+            self._warned += bool(outcome.warnings)
+            for warning in outcome.warnings:
+                self._say(f"warning: {warning}")
             if outcome.error is not None:
                 self._failed += 1
                 click.echo(f"amg: {outcome.error}", err=True)
@@ -65,9 +68,10 @@ class Report:
         """Print what the run came to. -> the exit code."""
         self._bar.close()
         elapsed_s = time.perf_counter() - self._start
+        warned = f", {self._warned} with a warning" if self._warned else ""
         self._say(
             f"{self._done} done ({self._nb_masks} masks), {self._skipped} skipped, "
-            f"{self._failed} failed, in {elapsed_s:.1f} s"
+            f"{self._failed} failed{warned}, in {elapsed_s:.1f} s"
         )
         if self._timings:
             for line in whole_run(self._timings, elapsed_s, self._done):

@@ -59,6 +59,11 @@ class OutputExistsError(ImageError):
     """The output of one image is there already."""
 
 
+def reason(error: OSError) -> str:
+    """Why the system refused, in its words, as they stand after a colon."""
+    return (error.strerror or str(error)).lower()
+
+
 def one_line(text: object) -> str:
     """`text` with control characters escaped, so that a file name cannot break a line of a log."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -6,7 +6,7 @@ compressed to text. H and W are the mask's height and width in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, TypedDict
 
@@ -38,22 +38,30 @@ def encode_all(masks: NDArray[np.bool_]) -> list[Rle]:
     ]
 
 
-def encode_window(
-    window: NDArray[np.bool_], top_left: tuple[int, int], size_hw: tuple[int, int]
+def encode_strips(
+    strips: Iterable[NDArray[np.bool_]], top_left: tuple[int, int], size_hw: tuple[int, int]
 ) -> Rle:
-    """A mask of (H, W) that is empty outside `window`, (h, w) bool, whose place is `top_left`."""
-    columns = window.T
-    if window.shape[0] < size_hw[0]:  # then at least one empty pixel parts two columns
-        columns = np.pad(columns, ((0, 0), (0, 1)))
-    flat = np.concatenate([[False], columns.ravel(), [False]])
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    return _from_changes(changes, columns.shape[1], top_left, size_hw)
+    """A mask of (H, W) that is empty but for strips of columns, side by side from `top_left` on.
+
+    Each is (h, w) bool, h the same for all. They may come one at a time; no more is kept of them
+    than where a pixel differs from the one before it.
+    """
+    changes, nb_read, last, column_px = [], 0, False, 1
+    for strip in strips:
+        columns = strip.T
+        if strip.shape[0] < size_hw[0]:  # then at least one empty pixel parts two columns
+            columns = np.pad(columns, ((0, 0), (0, 1)))
+        flat = np.concatenate([[last], columns.ravel()])
+        changes.append(nb_read + np.flatnonzero(flat[1:] != flat[:-1]))
+        nb_read, last, column_px = nb_read + columns.size, bool(flat[-1]), columns.shape[1]
+    changes.append(np.array([nb_read] if last else [], dtype=np.int64))
+    return _from_changes(np.concatenate(changes), column_px, top_left, size_hw)
 
 
 def encode_on_device(
     masks: Tensor, top_left: tuple[int, int], size_hw: tuple[int, int]
 ) -> list[Rle]:
-    """As `encode_window` for windows of one place, (K, h, w) bool on any device.
+    """As `encode_strips`, each of one strip of one place, (K, h, w) bool on any device.
 
     What comes to the CPU is where a pixel differs from the one before it.
     """
@@ -72,7 +80,7 @@ def encode_on_device(
 def _from_changes(
     changes: NDArray[np.int64], column_px: int, top_left: tuple[int, int], size_hw: tuple[int, int]
 ) -> Rle:
-    """From where a window, read column by column, changes between 0, which it starts with, and 1.
+    """From where strips, read column by column, change between 0, which they start with, and 1.
 
     column_px: pixels of a column as read
     """
@@ -88,8 +96,15 @@ def _from_changes(
 
 
 def decode(rle: Rle) -> NDArray[np.bool_]:
-    """Rle -> (H, W) bool, C order."""
-    return np.ascontiguousarray(coco_mask.decode(rle)).astype(bool)
+    """Rle -> (H, W) bool, C order. Raises ValueError for runs that do not fill the mask.
+
+    Not by pycocotools: on its way through numpy's `__array__` a warning that is an error, or an
+    interrupt, becomes a TypeError.
+    """
+    height, width = rle["size"]
+    runs = _runs_of(rle["counts"])
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return np.ascontiguousarray(flat.reshape(width, height).T)
 
 
 def area(rle: Rle) -> int:
@@ -97,12 +112,24 @@ def area(rle: Rle) -> int:
     return int(coco_mask.area(rle))
 
 
+def box_xyxy(rle: Rle) -> tuple[int, int, int, int] | None:
+    """The box of a mask's pixels, right and bottom inclusive; None if it is empty."""
+    ends = _runs_of(rle["counts"]).cumsum()
+    last = ends[1::2] - 1
+    if not len(last):
+        return None
+    height = rle["size"][0]
+    (left, top), (right, bottom) = (
+        np.divmod(places, height) for places in (ends[: 2 * len(last) : 2], last)
+    )
+    if (left < right).any():  # it goes on from one column to the next
+        return int(left.min()), 0, int(right.max()), height - 1
+    return int(left.min()), int(top.min()), int(right.max()), int(bottom.max())
+
+
 def counts(rle: Rle) -> list[int]:
     """The run lengths: of 0 (perhaps none), of 1, of 0, … over the mask read column by column."""
-    flat = decode(rle).ravel(order="F")
-    ends = [*(np.flatnonzero(flat[1:] != flat[:-1]) + 1).tolist(), flat.size]
-    runs = np.diff([0, *ends]).tolist()
-    return [0, *runs] if flat[0] else runs
+    return _runs_of(rle["counts"]).tolist()
 
 
 def merge(rles: Sequence[Rle], intersect: bool = False) -> Rle:

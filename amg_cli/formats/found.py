@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import cv2
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.errors import InputError
+from amg_cli.core.errors import InputError, reason
 from amg_cli.core.masks import Mask
 from amg_cli.formats import reference_png, reference_rle
 from amg_cli.formats.format import Format
@@ -37,25 +38,35 @@ class Found:
 def find_masks(folder: Path) -> dict[str, Found]:
     """All masks under `folder`, by the image's name: the path inside it, without the suffix.
 
-    Raises InputError where there is no such folder, or nothing in it.
+    Each format says what is its own; other files, and hidden folders, are passed over.
+    Raises InputError where there is no such folder, or nothing in it, or it cannot be read.
     """
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "give what amg --output wrote")
     found: dict[str, Found] = {}
     for place, folders, files in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         path = Path(place)
-        if "metadata.csv" in files:
-            found[path.relative_to(folder).as_posix()] = Found(path, reference_png.FORMAT)
-            continue
-        suffix = reference_rle.FORMAT.suffix
-        for name in sorted(files):
-            if name.endswith(suffix):
-                key = (path / name.removesuffix(suffix)).relative_to(folder).as_posix()
-                found[key] = Found(path / name, reference_rle.FORMAT)
+        try:
+            if reference_png.is_own(path):
+                found[path.relative_to(folder).as_posix()] = Found(path, reference_png.FORMAT)
+                continue
+            found |= _files_of(reference_rle.FORMAT, path, files, folder)
+        except OSError as error:
+            raise InputError(error.filename or path, reason(error), "check its rights") from error
     if not found:
         raise InputError(folder, "no masks of amg in it", "give what amg --output wrote")
     return found
+
+
+def _files_of(format_: Format, place: Path, names: Sequence[str], folder: Path) -> dict[str, Found]:
+    """The files of one format among those in `place`, by the image's name."""
+    mine = [place / name for name in sorted(names) if name.endswith(format_.suffix)]
+    return {
+        path.relative_to(folder).as_posix().removesuffix(format_.suffix): Found(path, format_)
+        for path in mine
+        if format_.is_own(path)
+    }
 
 
 def masks_of(found: dict[str, Found], file_name: str) -> Found | None:

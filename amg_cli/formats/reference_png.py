@@ -16,6 +16,7 @@ from amg_cli.core import rle
 from amg_cli.core.masks import Mask
 from amg_cli.formats.format import Format
 
+TABLE = "metadata.csv"
 COLUMNS = (
     "id",
     "area",
@@ -25,6 +26,16 @@ COLUMNS = (
     "stability_score",
     *("crop_box_x0", "crop_box_y0", "crop_box_w", "crop_box_h"),
 )
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder has a `metadata.csv` with the reference's columns."""
+    table = folder / TABLE
+    if not table.is_file():
+        return False
+    header = ",".join(COLUMNS).encode("ascii")
+    with table.open("rb") as file:
+        return file.read(len(header) + 1).rstrip(b"\r\n") == header
 
 
 def write(masks: Sequence[Mask], folder: Path) -> None:
@@ -46,12 +57,12 @@ def write(masks: Sequence[Mask], folder: Path) -> None:
             *record["crop_box"],
         ]
         lines.append(",".join(str(value) for value in values))
-    (folder / "metadata.csv").write_text("\n".join(lines), encoding="ascii")
+    (folder / TABLE).write_text("\n".join(lines), encoding="ascii")
 
 
 def read(folder: Path) -> list[Mask]:
     """The masks of such a folder, ours or the reference's own, in order."""
-    with (folder / "metadata.csv").open(newline="", encoding="ascii") as file:
+    with (folder / TABLE).open(newline="", encoding="ascii") as file:
         rows = csv.DictReader(file)
         if tuple(rows.fieldnames or ()) != COLUMNS:
             raise ValueError(f"{folder}: metadata.csv has other columns")
@@ -79,4 +90,4 @@ def _box_xyxy(row: dict[str, str], name: str) -> tuple[int, int, int, int]:
     return x0, y0, x0 + width, y0 + height
 
 
-FORMAT = Format(suffix="", write=write, read=read)
+FORMAT = Format(suffix="", is_own=is_own, write=write, read=read)

@@ -7,12 +7,35 @@ and high than COCO's.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from amg_cli.core.masks import Mask
 from amg_cli.formats.format import Format
+
+KEYS = {"segmentation", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box"}
+_FIRST_BYTES = 2**13  # most first records are shorter
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file begins as a list of such records, or is an empty list."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        size, text = _FIRST_BYTES, ""
+        while piece := file.read(size).decode("ascii", errors="replace"):
+            text, size = text + piece, 2 * size
+            begins = re.match(r"\s*\[\s*([]{])", text)
+            if not begins or begins[1] == "]":
+                return begins is not None
+            with suppress(ValueError):  # of a record that goes on
+                record, _ = json.JSONDecoder().raw_decode(text, begins.start(1))
+                return record.keys() >= KEYS
+    # Cut off within the first record: known by how it begins, so that it is told to be damaged.
+    return re.match(r'\s*\[\s*{\s*"segmentation"', text) is not None
 
 
 def write(masks: Sequence[Mask], path: Path) -> None:
@@ -47,4 +70,4 @@ def _box_xyxy(box_xywh: Sequence[float]) -> tuple[int, int, int, int]:
     return x0, y0, x0 + width, y0 + height
 
 
-FORMAT = Format(suffix=".json", write=write, read=read)
+FORMAT = Format(suffix=".json", is_own=is_own, write=write, read=read)

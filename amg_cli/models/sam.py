@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -88,6 +89,8 @@ class Sam(nn.Module):
         self.precision = torch.float32
         # Whether masks are drawn where the image is padding too, so that shapes never change.
         self.fixed_shapes = False
+        # The file that the weights are of.
+        self.checkpoint: Path | None = None
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(
             config.embed_dim, config.mask_hidden_dim, config.pad_points

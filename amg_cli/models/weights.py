@@ -58,7 +58,7 @@ def load_model(
         path = _checkpoint_path(name_or_path, offline, progress)
     model = load_checkpoint(path, model_type)
     model.config = _at_size(model.config, image_size, fixed_input_size)
-    model.precision = dtype
+    model.precision, model.checkpoint = dtype, path
     model.eval().requires_grad_(False)
     model.image_encoder.fold()
     return model.to(target)
