@@ -1,7 +1,10 @@
 """The settings: the reference's defaults, and what is refused in which words."""
 
 import dataclasses
+import json
 import math
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -79,10 +82,15 @@ def test_what_is_not_finite_is_refused(name, value):
     assert refusal(name, value).exit_code == 2
 
 
-@pytest.mark.parametrize("value", [True, False, "3", None, [3]])
+@pytest.mark.parametrize("value", [True, False, np.True_, "3", [3], 3j, np.array([3])])
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_what_is_no_number_is_refused(name, value):
     assert refusal(name, value).exit_code == 2
+
+
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if name != "points_per_side"])
+def test_none_is_refused_where_there_is_no_other_source(name):
+    assert refusal(name, None).exit_code == 2
 
 
 @pytest.mark.parametrize("value", [2.0, 2.5, math.nan, math.inf])
@@ -96,8 +104,71 @@ def test_a_whole_number_for_a_real_one_is_allowed(name):
     assert getattr(GenerationConfig(**{name: 0}), name) == 0
 
 
-def test_numpys_double_is_a_number():
-    assert GenerationConfig(box_nms_thresh=np.float64(0.5)).box_nms_thresh == 0.5
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int16, int])
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_whole_numbers_of_any_kind_are_kept_as_pythons(name, kind):
+    value = getattr(GenerationConfig(**{name: kind(0 if name in REAL else 1)}), name)
+    assert type(value) is type(DEFAULTS[name])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.float64(0.5), np.float32(0.5), np.float16(0.5), Decimal("0.5"), Fraction(1, 2), 0.5],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("name", REAL)
+def test_real_numbers_of_any_kind_are_kept_as_pythons(name, value):
+    found = getattr(GenerationConfig(**{name: value}), name)
+    assert (type(found), found) == (float, 0.5)
+
+
+def test_settings_from_numpy_are_equal_to_plain_ones_and_become_json():
+    swept = GenerationConfig(points_per_side=np.int64(6), pred_iou_thresh=Decimal("0.88"))
+    plain = GenerationConfig(points_per_side=6, pred_iou_thresh=0.88)
+    assert (swept, hash(swept), repr(swept)) == (plain, hash(plain), repr(plain))
+    assert json.loads(json.dumps(dataclasses.asdict(swept)))["points_per_side"] == 6
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(kind(text) for kind in (np.float32, np.float64) for text in ("nan", "inf", "-inf")),
+        *(Decimal(text) for text in ("NaN", "sNaN", "Infinity")),
+        Decimal("1e999"),
+        Fraction(10**400),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", REAL)
+def test_what_no_finite_float_holds_is_refused_whatever_its_kind(name, value):
+    with pytest.raises(ConfigError, match=rf"^{name}: must be a number "):
+        GenerationConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [np.float32(2), Decimal(2), Fraction(2)])
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_real_number_of_another_kind_for_a_whole_one_is_refused(name, value):
+    assert refusal(name, value).exit_code == 2
+
+
+def test_points_per_side_may_be_none_as_in_the_reference():
+    assert GenerationConfig(points_per_side=None).points_per_side is None
+
+
+def test_what_is_refused_is_a_value_error_too():
+    with pytest.raises(ValueError, match=r"^points_per_side: must be a whole number"):
+        GenerationConfig(points_per_side=0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**5000, "x" * 10_000, list(range(10_000)), np.arange(10_000)],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_long_value_is_cut_short_in_the_message(value):
+    with pytest.raises(ConfigError) as error:
+        GenerationConfig(points_per_side=value)
+    assert len(str(error.value)) < 160
 
 
 def test_a_line_break_in_a_value_does_not_break_the_message():

@@ -1,5 +1,7 @@
 """Work side by side: its order, its threads, its errors, and how its time is counted."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,6 +10,13 @@ import torch
 
 from amg_cli.core.timings import collect, count, timed
 from amg_cli.generation.parallel import MOST_WORKERS, in_parallel, nb_workers
+from amg_cli.models import threads as module
+from amg_cli.models.threads import NUMBERS, can_limit_threads, limit_this_thread
+from tests.conftest import REPOSITORY
+
+needs_workers = pytest.mark.skipif(
+    not can_limit_threads(torch.get_num_threads() + 1), reason="threads cannot be limited here"
+)
 
 
 @pytest.fixture(params=[1, 2, 3, MOST_WORKERS + 1])
@@ -28,12 +37,14 @@ def test_results_come_in_the_order_of_the_items(threads):
     assert torch.get_num_threads() == threads
 
 
+@needs_workers
 def test_all_workers_are_at_work_at_once(threads):
     together = threading.Barrier(nb_workers())
     assert nb_workers() == min(threads, MOST_WORKERS)
     in_parallel(lambda _: together.wait(timeout=60), range(2 * nb_workers()))
 
 
+@needs_workers
 def test_workers_share_the_threads_and_record_no_gradients(threads):
     weight = torch.ones(2, requires_grad=True)
 
@@ -43,6 +54,73 @@ def test_workers_share_the_threads_and_record_no_gradients(threads):
     with torch.inference_mode():
         found = in_parallel(seen, range(20))
     assert found == [(threads // nb_workers(), False)] * 20
+
+
+@needs_workers
+def test_the_number_is_that_of_a_workers_products_too(threads):
+    """MKL keeps one of its own, once torch's default was set."""
+
+    def seen(_):
+        return set(NUMBERS.findall(torch.__config__.parallel_info()))
+
+    assert in_parallel(seen, range(9)) == [{str(threads // nb_workers())}] * 9
+
+
+@needs_workers
+def test_a_limited_thread_changes_no_others_number(threads):
+    limited, asked = threading.Event(), threading.Event()
+    found = []
+
+    def limit():
+        found.append(limit_this_thread(threads + 1))
+        found.append(torch.get_num_threads())
+        limited.set()
+        asked.wait(timeout=60)
+
+    one = threading.Thread(target=limit)
+    one.start()
+    limited.wait(timeout=60)
+    new = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    new.start()
+    new.join()
+    found.append(torch.get_num_threads())
+    asked.set()
+    one.join()
+    assert found == [True, threads + 1, threads, threads]
+
+
+@needs_workers
+def test_it_holds_where_the_host_has_set_no_number():
+    code = (
+        "import torch; from amg_cli.models.threads import NUMBERS, can_limit_threads;"
+        "from amg_cli.generation.parallel import in_parallel, nb_workers;"
+        "before = torch.get_num_threads(); assert can_limit_threads(before + 1);"
+        "in_parallel(abs, range(9)); assert torch.get_num_threads() == before;"
+        "assert set(NUMBERS.findall(torch.__config__.parallel_info())) == {str(before)}"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("setters", [[], [lambda count: None]])
+def test_where_threads_of_ones_own_cannot_be_had_the_caller_works_alone(
+    setters, threads, monkeypatch
+):
+    monkeypatch.setattr(module, "_setters", lambda: setters)
+    assert not can_limit_threads(threads + 1)
+    here = threading.get_ident(), threads
+
+    def seen(_):
+        return threading.get_ident(), torch.get_num_threads()
+
+    assert in_parallel(seen, range(5)) == [here] * 5
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this torch has no MKL")
+def test_a_number_that_only_openmp_takes_is_not_enough(monkeypatch, threads):
+    only_openmp = [f for f in module._setters() if "omp" in f.__name__]
+    monkeypatch.setattr(module, "_setters", lambda: only_openmp)
+    assert not can_limit_threads(threads + 1)
+    assert torch.get_num_threads() == threads
 
 
 def test_an_error_is_raised_and_what_is_not_begun_is_left(threads):

@@ -1,14 +1,20 @@
 """Products of matrices by oneDNN against torch's usual ones, which define them."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from click.testing import CliRunner
 from torch.nn import functional as F
 
+from amg_cli.cli.main import main
 from amg_cli.models import products
 from amg_cli.models.products import Linear, linear, matmuls
+from tests.conftest import REPOSITORY
 
 needs_onednn = pytest.mark.skipif(
-    products._ONEDNN is None, reason="this torch, or processor, has no oneDNN operator to test"
+    not products.tried().types, reason="this torch, or processor, has no oneDNN operator to test"
 )
 
 
@@ -20,14 +26,62 @@ def drawn(*shape):
 def calls(monkeypatch):
     """How often oneDNN's operator was called."""
     made = []
-    operator = products._ONEDNN
+    operator = products._onednn
 
     def counted(*args):
         made.append(args)
         return operator(*args)
 
-    monkeypatch.setattr(products, "_ONEDNN", counted)
+    monkeypatch.setattr(products, "_onednn", counted)
     return made
+
+
+@pytest.fixture
+def untried(monkeypatch):
+    """A function that puts another operator in oneDNN's place, which has not been tried."""
+
+    def replace(operator):
+        monkeypatch.setattr(products, "_onednn", operator)
+        products.tried.cache_clear()
+
+    monkeypatch.setattr(products.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(products, "multiplies_bf16", lambda: False)
+    yield replace
+    products.tried.cache_clear()
+
+
+def missing(*_):
+    return torch.ops.mkldnn._there_is_no_such_operator()
+
+
+def raising(*_):
+    raise RuntimeError("could not create a primitive")
+
+
+def refusing(*_):
+    raise TypeError("_linear_pointwise() takes 7 positional arguments but 6 were given")
+
+
+def of_another_type(x, weight, bias, gelu):
+    return products._usual(x, weight, bias, gelu).double()
+
+
+def without_bias(x, weight, bias, gelu):
+    return products._usual(x, weight, None, gelu)
+
+
+def with_another_gelu(x, weight, bias, gelu):
+    y = F.linear(x, weight, bias)
+    return F.gelu(y, approximate="tanh") if gelu else y
+
+
+def of_rows_only(x, weight, bias, gelu):
+    return products._usual(x, weight.contiguous().view(weight.mT.shape).mT, bias, gelu)
+
+
+def not_a_number(x, weight, bias, gelu):
+    return products._usual(x, weight, bias, gelu) * torch.nan
 
 
 @needs_onednn
@@ -84,9 +138,100 @@ def test_it_is_not_called_where_it_does_not_apply(calls):
 
 
 @torch.inference_mode()
-def test_without_the_operator_the_results_are_the_same(monkeypatch):
+def test_without_the_operator_the_results_are_the_same(untried):
     x, weight, bias = drawn(1, 5, 16), drawn(24, 16), drawn(24)
     fast = linear(x, weight, bias, gelu=True), matmuls(x, weight.T[None], bias)
-    monkeypatch.setattr(products, "_ONEDNN", None)
+    untried(missing)
     plain = linear(x, weight, bias, gelu=True), matmuls(x, weight.T[None], bias)
     torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("operator", "fault"),
+    [
+        (missing, "is missing"),
+        (raising, "raised RuntimeError"),
+        (refusing, "raised TypeError"),
+        (of_another_type, "gives another shape or type"),
+        (without_bias, "gives other numbers"),
+        (with_another_gelu, "gives other numbers"),
+        (of_rows_only, "gives other numbers"),
+        (not_a_number, "gives other numbers"),
+    ],
+)
+def test_an_operator_that_fails_when_it_is_tried_is_not_taken(operator, fault, untried):
+    x, weight, bias = drawn(5, 16), drawn(24, 16), drawn(24)
+    untried(operator)
+    assert torch.equal(linear(x, weight, bias, gelu=True), F.gelu(F.linear(x, weight, bias)))
+    assert torch.equal(matmuls(x[None], weight.T[None])[0], torch.mm(x, weight.T))
+    assert products.tried().finding == f"torch's usual functions: oneDNN's operator {fault}"
+
+
+@torch.inference_mode()
+def test_it_is_taken_for_the_types_that_it_is_right_for(untried, monkeypatch):
+    monkeypatch.setattr(products, "multiplies_bf16", lambda: True)
+
+    def single_only(x, weight, bias, gelu):
+        return products._usual(x, weight, bias, gelu) + (1 if x.dtype == torch.bfloat16 else 0)
+
+    untried(single_only)
+    assert products.tried().types == {torch.float32}
+    assert products.tried().finding == (
+        "oneDNN's operator in float32: it gives torch's numbers; in bfloat16 it gives other numbers"
+    )
+    x, weight = drawn(5, 16).bfloat16(), drawn(24, 16).bfloat16()
+    assert torch.equal(linear(x, weight), F.linear(x, weight))
+
+
+@torch.inference_mode()
+def test_it_is_tried_once_and_not_before_it_is_needed(untried):
+    made = []
+
+    def counted(*args):
+        made.append(args)
+        return products._usual(*args)
+
+    untried(counted)
+    with torch.autocast("cpu", torch.bfloat16):
+        linear(drawn(5, 16), drawn(24, 16))
+    assert not made
+    linear(drawn(5, 16), drawn(24, 16))
+    after_one = len(made)
+    linear(drawn(5, 16), drawn(24, 16))
+    assert len(made) == after_one + 1 > 2
+
+
+def test_trying_it_moves_no_generator_and_importing_does_not_try_it():
+    code = (
+        "import torch, amg_cli.models.products as products;"
+        "assert products.tried.cache_info().currsize == 0; before = torch.get_rng_state();"
+        "products.tried(); assert torch.equal(torch.get_rng_state(), before)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("machine", "onednn", "finding"),
+    [
+        ("aarch64", True, "torch's usual functions: they are as fast on this processor"),
+        ("x86_64", False, "torch's usual functions: this torch has no oneDNN"),
+    ],
+)
+def test_where_it_would_not_help_it_is_not_tried(machine, onednn, finding, untried, monkeypatch):
+    untried(raising)
+    monkeypatch.setattr(products.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: onednn)
+    assert products.tried() == products.Tried(frozenset(), finding)
+
+
+def test_the_doctor_says_which_is_taken_and_why(untried):
+    untried(raising)
+    (line,) = [
+        line
+        for line in CliRunner().invoke(main, ["doctor"]).output.splitlines()
+        if line.startswith("products ")
+    ]
+    assert line.split(maxsplit=1)[1] == (
+        "torch's usual functions: oneDNN's operator raised RuntimeError"
+    )

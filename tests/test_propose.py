@@ -445,30 +445,11 @@ def test_thin_images_are_done(tiny_model, image_hw, crop_n_layers):
     assert all(mask.any() for mask in arrays(found))
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.zeros((6, 9, 3), dtype=np.float32),
-        np.zeros((6, 9, 3), dtype=np.int64),
-        np.zeros((6, 9, 3), dtype=bool),
-        np.zeros((6, 9), dtype=np.uint8),
-        np.zeros((6, 9, 1), dtype=np.uint8),
-        np.zeros((6, 9, 4), dtype=np.uint8),
-        np.zeros((3, 6, 9), dtype=np.uint8),
-        np.zeros((1, 6, 9, 3), dtype=np.uint8),
-    ],
-    ids=lambda image: f"{image.shape} {image.dtype}",
-)
-def test_an_image_of_another_shape_or_type_is_refused(tiny_model, image):
-    with pytest.raises(ValueError, match=r"^image_rgb: \(H, W, 3\) uint8 is wanted, not ") as error:
-        propose(tiny_model, image, KEEP_ALL)
-    assert str(error.value).endswith(f"not {image.shape} {image.dtype}")
-
-
-@pytest.mark.parametrize("image_hw", [(0, 5), (5, 0), (0, 0)])
-def test_an_image_without_pixels_is_refused(tiny_model, image_hw):
+def test_an_image_of_another_type_or_without_pixels_is_refused(tiny_model):
+    with pytest.raises(ValueError, match=r"^image_rgb: \(H, W, 3\) uint8 is wanted, not "):
+        propose(tiny_model, blank(6, 9).astype(np.float32), KEEP_ALL)
     with pytest.raises(ValueError, match=r"^image_rgb: the image has no pixels$"):
-        propose(tiny_model, blank(*image_hw), KEEP_ALL)
+        propose(tiny_model, blank(0, 9), KEEP_ALL)
 
 
 def test_a_wrong_number_of_grids_is_refused(tiny_model, noise):

@@ -156,7 +156,7 @@ def test_merging_leaves_its_parts_alone():
 
 
 @given(st.data())
-def test_a_window_is_encoded_as_the_whole_mask_is(data):
+def test_strips_are_encoded_as_the_whole_mask_is(data):
     height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
     top, left = data.draw(st.integers(0, height)), data.draw(st.integers(0, width))
     bottom, right = data.draw(st.integers(top, height)), data.draw(st.integers(left, width))
@@ -164,9 +164,25 @@ def test_a_window_is_encoded_as_the_whole_mask_is(data):
     window = data.draw(st.one_of(hnp.arrays(bool, shape), st.just(np.ones(shape, dtype=bool))))
     mask = np.zeros((height, width), dtype=bool)
     mask[top:bottom, left:right] = window
-    assert rle_codec.encode_window(window, (top, left), (height, width)) == rle_codec.encode(mask)
+    cuts = sorted(data.draw(st.lists(st.integers(0, right - left), max_size=4)))
+    strips = iter(np.split(window, cuts, axis=1))
+    found = rle_codec.encode_strips(strips, (top, left), (height, width))
+    assert found == rle_codec.encode(mask)
 
 
-def test_a_large_window_is_encoded_as_the_whole_mask_is():
+def test_a_large_mask_is_encoded_in_strips_as_in_one_piece():
     mask = np.random.default_rng(4).random((300, 500)) < 0.5
-    assert rle_codec.encode_window(mask, (0, 0), mask.shape) == rle_codec.encode(mask)
+    strips = np.split(mask, [7, 300], axis=1)
+    assert rle_codec.encode_strips(strips, (0, 0), mask.shape) == rle_codec.encode(mask)
+
+
+def test_no_strip_is_an_empty_mask():
+    empty = rle_codec.encode(np.zeros((5, 4), dtype=bool))
+    assert rle_codec.encode_strips([], (2, 1), (5, 4)) == empty
+
+
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
+def test_a_box_is_of_the_masks_pixels(mask):
+    ys, xs = mask.nonzero()
+    wanted = (xs.min(), ys.min(), xs.max(), ys.max()) if len(xs) else None
+    assert rle_codec.box_xyxy(rle_codec.encode(mask)) == wanted

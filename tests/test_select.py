@@ -9,6 +9,7 @@ import torch
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.masks import Candidates
+from amg_cli.generation import generate
 from amg_cli.generation.regions import remove_small_regions
 from amg_cli.generation.select import high_pred_iou, is_stable, select
 
@@ -203,6 +204,55 @@ def test_of_no_candidates_there_are_no_results(nb_layers, min_area):
 def test_where_no_candidate_passes_there_are_no_results(nb_layers, min_area):
     config = settings(pred_iou_thresh=2, crop_n_layers=nb_layers, min_mask_region_area=min_area)
     assert select(candidates([block(3, 4, 9, 8)]), config) == []
+
+
+# Duplicates whose boxes have no area
+
+LINE, OTHER_LINE, POINT = block(3, 4, 3, 30), block(3, 5, 3, 30), block(50, 7, 50, 7)
+BROKEN_LINE = block(3, 4, 3, 30) & ~block(3, 9, 3, 9)
+
+
+def test_of_equal_masks_one_pixel_wide_or_high_the_best_stays():
+    masks = [LINE, POINT, LINE, OTHER_LINE, POINT, LINE]
+    found = candidates(masks, [0.5, 0.6, 0.9, 0.7, 0.8, 0.4])
+    assert selected(found, KEEP_ALL) == [2, 4, 3]
+
+
+def test_of_equal_thin_masks_of_equal_score_the_first_stays():
+    assert selected(candidates([LINE, POINT, LINE, POINT]), KEEP_ALL) == [0, 1]
+
+
+def test_thin_masks_of_one_box_that_differ_both_stay():
+    assert selected(candidates([LINE, BROKEN_LINE]), settings(box_nms_thresh=0)) == [0, 1]
+
+
+def test_equal_masks_stay_at_threshold_one_whether_their_box_has_an_area_or_not():
+    masks = [LINE, LINE, block(10, 10, 20, 20), block(10, 10, 20, 20)]
+    assert selected(candidates(masks), settings(box_nms_thresh=1)) == [0, 1, 2, 3]
+
+
+def test_of_equal_thin_masks_of_two_crops_that_of_the_smaller_stays():
+    found = candidates([LINE, LINE], [0.9, 0.5], crop_boxes=[IMAGE, LEFT])
+    assert selected(found, settings(crop_n_layers=1)) == [1]
+    assert selected(found, settings(crop_n_layers=0)) == [0, 1]
+    assert selected(found, settings(crop_n_layers=1, crop_nms_thresh=1)) == [1, 0]
+
+
+def test_of_thin_masks_that_become_equal_the_unchanged_stays():
+    speckled = LINE.copy()
+    speckled[30, 50] = True
+    found = candidates([speckled, LINE, speckled], [0.9, 0.8, 0.7])
+    assert selected(found, settings(box_nms_thresh=0.8)) == [0, 1]
+    assert selected(found, settings(min_mask_region_area=4, box_nms_thresh=0.8)) == [1]
+
+
+@pytest.mark.parametrize("image_hw", [(1, 60), (60, 1), (1, 1), (2, 2)])
+@pytest.mark.parametrize("nb_layers", [0, 2])
+def test_an_image_one_pixel_high_or_wide_has_no_mask_twice(tiny_model, image_hw, nb_layers):
+    image = np.random.default_rng(4).integers(0, 256, (*image_hw, 3), dtype=np.uint8)
+    found = generate(image, tiny_model, settings(points_per_side=4, crop_n_layers=nb_layers))
+    assert found
+    assert len({mask.rle["counts"] for mask in found}) == len(found)
 
 
 # Small regions of one mask

@@ -1,5 +1,8 @@
 """Masks drawn in blocks against the whole image's logits, interpolated by torch."""
 
+import math
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from amg_cli.core import rle as rle_codec
 from amg_cli.core import upsample
 from amg_cli.core.frame import Frame
-from amg_cli.core.upsample import DrawnMask, Window, draw_masks
+from amg_cli.core.upsample import DrawnMask, draw_masks
 
 INPUT_HW, CELLS_HW = (64, 64), (16, 16)
 SIDES = st.integers(1, 150)
@@ -28,15 +32,20 @@ def draw_mask(frame, low_res, threshold, offset):
     _, drawn, _ = draw_masks(frame, together, threshold, offset)
     (alone,) = draw_masks(frame, low_res[None], threshold, offset)
     assert (drawn.nb_high, drawn.nb_low) == (alone.nb_high, alone.nb_low)
-    assert np.array_equal(drawn.window().pixels, alone.window().pixels)
+    assert np.array_equal(whole(drawn), whole(alone))
     return drawn
 
 
-def whole(window, image_hw):
-    """The window's mask at the image's size."""
-    mask = np.zeros(image_hw, dtype=bool)
-    height, width = window.pixels.shape
-    mask[window.top : window.top + height, window.left : window.left + width] = window.pixels
+def window(drawn):
+    """All strips of a mask, side by side; without one (0, 0)."""
+    return np.concatenate(list(drawn.strips()) or [np.zeros((0, 0), dtype=bool)], axis=1)
+
+
+def whole(drawn):
+    """A mask at the image's size."""
+    mask = np.zeros(drawn.image_hw, dtype=bool)
+    pixels, (top, left) = window(drawn), drawn.top_left
+    mask[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return mask
 
 
@@ -45,7 +54,7 @@ def assert_drawn(frame, low_res, threshold=0.0, offset=1.0):
     logits = frame.to_image_logits(low_res[None])[0].numpy()
     clear = np.abs(logits - threshold) > 1e-4
     drawn = draw_mask(frame, low_res, threshold, offset)
-    found = whole(drawn.window(), frame.image_hw)
+    found = whole(drawn)
     np.testing.assert_array_equal(found[clear], (logits > threshold)[clear])
     for count, at in ((drawn.nb_high, threshold + offset), (drawn.nb_low, threshold - offset)):
         unclear = np.count_nonzero(np.abs(logits - at) <= 1e-4)
@@ -84,10 +93,10 @@ def test_thin_images_cost_no_more_than_their_pixels(image_hw):
     frame = Frame.fit(image_hw, (1024, 1024))
     low_res = smooth_logits(1, (256, 256))
     drawn = draw_mask(frame, low_res, 0.0, 1.0)
-    assert drawn.pixels.size <= 2 * image_hw[0] * image_hw[1]
+    assert len(drawn.at) * math.prod(drawn.block_hw) <= 2 * image_hw[0] * image_hw[1]
     logits = frame.to_image_logits(low_res[None])[0].numpy()
     clear = np.abs(logits) > 1e-4
-    np.testing.assert_array_equal(whole(drawn.window(), image_hw)[clear], (logits > 0)[clear])
+    np.testing.assert_array_equal(whole(drawn)[clear], (logits > 0)[clear])
 
 
 def test_only_the_outline_is_computed():
@@ -116,35 +125,34 @@ def test_one_hot_cell_is_drawn_in_a_small_window(image_hw):
         low_res = torch.full(CELLS_HW, -9.0)
         low_res[y, x] = 9.0
         drawn = assert_drawn(frame, low_res)
-        assert drawn.window().pixels.any()
-        block_px = max(drawn.pixels.shape[1:])
+        assert window(drawn).any()
+        block_px = max(drawn.block_hw)
         cell_px = max(image_hw) / max(CELLS_HW)
-        assert max(drawn.window().pixels.shape) <= 3.6 * cell_px + 2 * block_px
+        assert max(window(drawn).shape) <= 3.6 * cell_px + 2 * block_px
 
 
 def test_cells_in_the_padding_draw_nothing_but_at_the_edge():
     frame = Frame.fit((32, 64), INPUT_HW)  # the lower half of the input is padding
     low_res = torch.full(CELLS_HW, -9.0)
     low_res[10:] = 9.0
-    assert draw_mask(frame, low_res, 0.0, 1.0).window().pixels.size == 0
+    assert window(draw_mask(frame, low_res, 0.0, 1.0)).size == 0
     low_res[8:] = 30.0  # of the first row of padding, half a cell away
-    window = assert_drawn(frame, low_res).window()
-    assert window.pixels.any()
-    assert window.top + window.pixels.shape[0] == 32
+    drawn = assert_drawn(frame, low_res)
+    assert window(drawn).any()
+    assert drawn.top_left[0] + len(window(drawn)) == 32
 
 
 def test_nothing_hot_is_an_empty_window():
     drawn = draw_mask(Frame.fit((60, 90), INPUT_HW), torch.full(CELLS_HW, -9.0), 0.0, 1.0)
-    assert drawn.window().pixels.shape == (0, 0)
+    assert not list(drawn.strips())
     assert (drawn.nb_high, drawn.nb_low, drawn.stability_score) == (0, 0, 0.0)
-    assert drawn.window().box_xyxy == (0, 0, 0, 0)
 
 
 def test_everything_hot_is_the_whole_image():
     drawn = draw_mask(Frame.fit((60, 90), INPUT_HW), torch.full(CELLS_HW, 9.0), 0.0, 1.0)
-    assert drawn.window().pixels.all()
+    assert window(drawn).all()
+    assert window(drawn).shape == (60, 90)
     assert drawn.nb_high == drawn.nb_low == 60 * 90
-    assert drawn.window().box_xyxy == (0, 0, 89, 59)
 
 
 def test_pixels_equal_to_a_threshold_are_outside():
@@ -152,21 +160,48 @@ def test_pixels_equal_to_a_threshold_are_outside():
     drawn = draw_mask(frame, torch.full(CELLS_HW, 1.0), 0.0, 1.0)
     assert (drawn.nb_high, drawn.nb_low) == (0, 64 * 64)
     drawn = draw_mask(frame, torch.zeros(CELLS_HW), 0.0, 1.0)
-    assert not drawn.window().pixels.any()
+    assert not window(drawn).any()
     assert drawn.stability_score == 0
 
 
-def test_a_box_is_of_the_windows_pixels_in_the_image():
-    pixels = np.zeros((6, 9), dtype=bool)
-    pixels[2, 3] = pixels[4, 7] = True
-    assert Window(pixels, top=10, left=20).box_xyxy == (23, 12, 27, 14)
+@pytest.mark.parametrize("strip_px", [1, 3000, 2**20])
+@pytest.mark.parametrize("low_res", [smooth_logits(3), torch.full(CELLS_HW, 9.0)])
+def test_strips_are_as_wide_as_they_may_be_and_make_the_same_mask(strip_px, low_res, monkeypatch):
+    monkeypatch.setattr(upsample, "CELLS_A_BLOCK", 1)
+    upsample._axes.cache_clear()
+    (drawn,) = draw_masks(Frame.fit((300, 200), INPUT_HW), low_res[None], 0.0, 1.0)
+    wanted = window(drawn)
+    monkeypatch.setattr(upsample, "STRIP_PX", strip_px)
+    np.testing.assert_array_equal(window(drawn), wanted)
+    block_px = drawn.block_hw[1] * wanted.shape[0]
+    sizes = [strip.size for strip in drawn.strips()]
+    assert max(sizes) <= max(strip_px, block_px)
+    assert all(size + block_px > strip_px for size in sizes[:-1])
+    upsample._axes.cache_clear()
+
+
+@pytest.mark.parametrize("level", [0.0, 6.0])
+def test_a_mask_of_a_large_image_takes_a_small_part_of_its_pixels_in_memory(level):
+    frame = Frame.fit((4000, 6000), (1024, 1024))
+    low_res = smooth_logits(2, (256, 256), level)[None]
+    nb_drawn = sum(1 for _ in draw_masks(frame, low_res, 0.0, 1.0))  # which makes the axes
+    tracemalloc.start()
+    try:
+        (drawn,) = draw_masks(frame, low_res, 0.0, 1.0)
+        rle = rle_codec.encode_strips(drawn.strips(), drawn.top_left, frame.image_hw)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert nb_drawn == 1
+    assert rle_codec.area(rle) > 4000 * 6000 / 5
+    assert peak_bytes < 4000 * 6000 / 2
 
 
 def test_stability_is_high_over_low_in_single_precision():
     def score(nb_high, nb_low):
-        nothing = np.zeros((0, 2), dtype=np.int64), np.zeros((0, 1, 1), dtype=bool)
+        nothing = np.zeros((0, 2), dtype=np.int64), np.zeros((0, 1), dtype=np.uint8)
         inside = np.ones((1, 1), dtype=bool)
-        return DrawnMask(nb_high, nb_low, inside, *nothing, (1, 1)).stability_score
+        return DrawnMask(nb_high, nb_low, inside, *nothing, (1, 1), (1, 1)).stability_score
 
     assert score(19, 20) == float(np.float32(0.95))
     assert score(2**24, 2**24 + 2) < 1

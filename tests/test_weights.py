@@ -4,6 +4,7 @@ import dataclasses
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -61,6 +62,34 @@ def test_the_classifier_in_the_official_file_is_passed_over(state, tmp_path):
 def test_a_path_is_a_file_even_where_it_has_a_models_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refusal(Path("vit_b")) == "FILE: No such file or directory; check --checkpoint"
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_tilde_is_the_users_folder(random_checkpoint, tmp_path, monkeypatch, kind):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(random_checkpoint.parent))
+    monkeypatch.chdir(tmp_path)
+    assert load_model(kind(f"~/{random_checkpoint.name}"), device="cpu")
+    assert refusal(kind("~no_such_user/a.pt")).startswith("FILE: No such file")
+
+
+@pytest.mark.parametrize("given", [5, {}, b"a.pt", torch.zeros(3)])
+def test_what_is_neither_a_path_nor_a_name_is_named(given):
+    wanted = r"^name_or_path: the path of a checkpoint or a model's name is wanted, not "
+    with pytest.raises(TypeError, match=wanted):
+        load_model(given)
+
+
+def test_a_device_may_be_torchs_and_an_image_size_numpys(random_checkpoint):
+    model = load_model(random_checkpoint, device=torch.device("cpu"), image_size=np.int64(512))
+    assert model.device == torch.device("cpu")
+    assert [type(side) for side in model.config.input_size] == [int, int]
+
+
+@pytest.mark.parametrize("size", [512.0, True, "512"])
+def test_an_image_size_that_is_no_whole_number_is_refused(random_checkpoint, size):
+    with pytest.raises(ConfigError, match=f"^image size: {size!r} is not a whole number$"):
+        load_model(random_checkpoint, device="cpu", image_size=size)
 
 
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])

@@ -52,10 +52,12 @@ def _devices() -> Iterator[tuple[str, str]]:
     import torch
 
     from amg_cli.models.devices import multiplies_bf16
+    from amg_cli.models.products import tried
 
     kind = torch.backends.cpu.get_cpu_capability()
     bf16 = "fast bf16" if multiplies_bf16() else "slow bf16"
     yield "cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {kind}, fp32, {bf16}"
+    yield "products", tried().finding
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for i in range(count):
         properties = torch.cuda.get_device_properties(i)

@@ -1,6 +1,6 @@
 """What the command sets for its process, which a library must leave to its program.
 
-Torch, OpenBLAS and OpenCV read most of it once, when they load, so nothing here imports them.
+The libraries read most of it once, when they load; so nothing here imports torch, numpy or OpenCV.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-# By their numbers in malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD.
-MALLOC_SETTINGS = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
-# Each says how long threads that wait for work spin.
-SPINNING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+# The variable that glibc takes it from, its number in malloc.h, and bytes or a count.
+MALLOC_SETTINGS = (
+    ("MALLOC_TRIM_THRESHOLD_", -1, 2**31 - 1),
+    ("MALLOC_TOP_PAD_", -2, 2**26),
+    ("MALLOC_MMAP_THRESHOLD_", -3, 2**25),  # older versions refuse more, and would keep 2**17
+    ("MALLOC_MMAP_THRESHOLD_", -3, 2**30),
+    # With an arena for each thread, what one has freed is of no use to the others.
+    ("MALLOC_ARENA_MAX", -8, 1),
+)
+# oneDNN keeps a program for every shape it has met, up to 1024; one image needs some seventy.
+PRIMITIVES_KEPT = 128
 
 
 def prepare_process() -> None:
-    """Set what suits a command; what the user's environment says stays. Call it before torch loads.
+    """Set what suits a command, but for what the user's environment says. Before torch loads.
 
     Programs that this process starts inherit it.
     """
@@ -29,27 +36,29 @@ def prepare_process() -> None:
 
 
 def keep_memory() -> None:
-    """Let this process keep the memory it frees, in large pages, instead of asking anew.
+    """Let this process keep the memory it frees, once, in large pages, instead of asking anew.
 
     The decoder makes and drops tensors of some megabytes all the time; fetching their pages from
-    the system took a quarter of a run. For Linux with glibc; elsewhere it does nothing.
+    the system took a quarter of a run. For Linux with glibc; elsewhere only oneDNN is told.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            for parameter, value in MALLOC_SETTINGS.items():
+    _set_default("THP_MEM_ALLOC_ENABLE", "1")
+    _set_default(
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRIMITIVES_KEPT), "DNNL_PRIMITIVE_CACHE_CAPACITY"
+    )
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for name, parameter, value in MALLOC_SETTINGS:
+            if name not in os.environ:
                 mallopt(parameter, value)
 
 
 def wait_without_spinning() -> None:
     """Let OpenMP's threads sleep while they wait for each other.
 
-    They spin for milliseconds otherwise, and where another process needs a core, that is time the
-    thread they wait for does not get.
+    They spin otherwise, and where another process needs a core, they take it from the very thread
+    they wait for.
     """
-    if not any(name in os.environ for name in SPINNING):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    _set_default("OMP_WAIT_POLICY", "PASSIVE", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def respect_quota(root: Path = Path("/")) -> None:
@@ -59,12 +68,10 @@ def respect_quota(root: Path = Path("/")) -> None:
     all of them wait for the next. root: as for `cpu_quota`.
     """
     quota = cpu_quota(root)
-    if quota is None or math.ceil(quota) >= _nb_cores():
-        return
-    count = str(math.ceil(quota))
-    if "MKL_NUM_THREADS" not in os.environ:  # torch takes it before OMP_NUM_THREADS
-        os.environ.setdefault("OMP_NUM_THREADS", count)
-    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", count)
+    if quota is not None and math.ceil(quota) < _nb_cores():
+        count = str(math.ceil(quota))
+        _set_default("OMP_NUM_THREADS", count, "MKL_NUM_THREADS")
+        _set_default("OPENCV_FOR_THREADS_NUM", count)
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
@@ -77,6 +84,12 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
+def _set_default(name: str, value: str, *same: str) -> None:
+    """Set a variable, unless the user has set it, or one of those that say the same."""
+    if not any(other in os.environ for other in (name, *same)):
+        os.environ[name] = value
+
+
 def _nb_cores() -> int:
     """Those this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -85,17 +98,19 @@ def _nb_cores() -> int:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """The folders of the groups that may limit this process, each after those below it.
+    """Where the groups that may limit this process lie, each followed by those above it.
 
-    A container may see the names that its groups have outside: those folders are not there, and
-    its own group is the topmost.
+    A container may see the names that its groups have outside: no folder has those, and its own
+    group is the topmost.
     """
     for line in _text(root / "proc/self/cgroup").split("\n"):
-        _, _, of = line.partition(":")
-        controllers, _, name = of.partition(":")
-        # Version 2 has all controllers in one tree, and a second one's place beside version 1.
-        mounts = ("", "unified") if not controllers else (controllers, "cpu")
-        if controllers and "cpu" not in controllers.split(","):
+        _, _, rest = line.partition(":")
+        controllers, _, name = rest.partition(":")
+        if not controllers:
+            mounts = ("", "unified")  # version 2, alone or beside version 1
+        elif "cpu" in controllers.split(","):
+            mounts = (controllers, "cpu")
+        else:
             continue
         group = PurePosixPath(name.lstrip("/"))
         for mount in mounts:
@@ -104,13 +119,13 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _limit(group: Path) -> float | None:
-    """The CPUs one group may use: microseconds of time in a period of so many."""
-    version_1 = (_text(group / f"cpu.cfs_{part}_us") for part in ("quota", "period"))
+    """The CPUs one group may use: so much time in each period, both in microseconds."""
+    version_1 = " ".join(_text(group / f"cpu.cfs_{part}_us") for part in ("quota", "period"))
     try:
-        quota, period = map(int, (_text(group / "cpu.max") or " ".join(version_1)).split())
+        quota, period = map(int, (_text(group / "cpu.max") or version_1).split())
     except ValueError:  # "max", or no such files
         return None
-    return quota / period if quota > 0 < period else None
+    return quota / period if quota > 0 and period > 0 else None
 
 
 def _text(path: Path) -> str:

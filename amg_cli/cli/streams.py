@@ -38,6 +38,7 @@ class _Results(io.FileIO):
     lost = False
 
     def write(self, data: object) -> int:
+        """As a file does, or raises ResultsError."""
         if not self.lost:
             try:
                 return super().write(data)  # type: ignore[arg-type]
@@ -51,6 +52,7 @@ class _Closed(_Results):
     """stdout of a process that was started without one."""
 
     def write(self, data: object) -> int:
+        """Raises ResultsError; later, nothing is written."""
         if not self.lost:
             self.lost = True
             raise _results_error(OSError(errno.EBADF, "it is closed"))
@@ -61,6 +63,7 @@ class _Words(io.FileIO):
     """Where words go. What cannot be written is lost, and nothing else."""
 
     def write(self, data: object) -> int:
+        """As a file does, or nothing."""
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError:

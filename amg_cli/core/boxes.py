@@ -60,8 +60,9 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, iou_thresh: float) -> Tensor:
     """Greedy non-maximum suppression: indices of the boxes that stay, best score first.
 
     Of equal scores the earlier box goes first. A box goes when its IoU with one that stays is
-    *greater* than `iou_thresh`; 0/0 is not. It is rounded to float32 before, as the reference's is,
-    which decides where it equals a threshold such as 0.6. (N, 4), (N,) -> (K,) int64, on the CPU.
+    *greater* than `iou_thresh`; 0/0 is not, so that of boxes without area `select` has to compare
+    the masks. It is rounded to float32 before, as the reference's is, which decides where it equals
+    a threshold such as 0.6. (N, 4), (N,) -> (K,) int64, on the CPU.
     Source: torchvision's `nms`, as the reference generator uses it, steps 8 to 10.
     """
     order = torch.sort(scores.cpu(), descending=True, stable=True).indices
@@ -74,7 +75,7 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, iou_thresh: float) -> Tensor:
 def _alive_one_by_one(boxes: Tensor, iou_thresh: float) -> Tensor:
     """Which boxes stay, of those sorted best first. (N, 4) -> (N,) bool."""
     boxes = boxes.cpu()
-    alive = torch.ones(len(boxes), dtype=torch.bool)
+    alive = torch.ones(len(boxes), dtype=torch.bool, device="cpu")
     for i in range(len(boxes)):
         if alive[i]:
             overlap = box_iou(boxes[i : i + 1], boxes[i + 1 :])[0]

@@ -8,9 +8,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
-from amg_cli.core.errors import ConfigError
+from amg_cli.core.errors import ConfigError, in_short
 
 
 @dataclass(frozen=True)
@@ -41,23 +43,43 @@ class Range:
         return f"{self.low:g} to {'under ' if self.open_high else ''}{self.high:g}"
 
 
-def _setting(default: Any, help_line: str, **bounds: Any) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"help": help_line, "range": Range(**bounds)}
-    )
+def whole_number(value: object) -> int | None:
+    """`value` as an int where it is a whole number of Python's, numpy's or another kind; or None.
+
+    A bool is none, and neither is a float, even of a whole value.
+    """
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+
+
+def real_number(value: object) -> float | None:
+    """`value` as a float where it is a finite number of any such kind, a Decimal too; or None."""
+    if not isinstance(value, (Real, Decimal)) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):  # too large for one, or a signalling NaN
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _setting(default: Any, help_line: str, optional: bool = False, **bounds: Any) -> Any:
+    about = {"help": help_line, "range": Range(**bounds), "optional": optional}
+    return dataclasses.field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
     """How masks are proposed and selected. Names, defaults and meaning are the reference's.
 
+    Numbers may be numpy's, Decimals or Fractions; they are kept as Python's int and float.
+    points_per_side may be None where `generate` is given point_grids, as in the reference.
     Raises ConfigError, naming the setting and its range, for a value out of range.
     Source: `SamAutomaticMaskGenerator` of segment-anything 1.0.
     """
 
-    points_per_side: int = _setting(
+    points_per_side: int | None = _setting(
         32, "Points along each side of the grid; the whole image gets their square.",
-        low=1, high=1024,
+        optional=True, low=1, high=1024,
     )  # fmt: skip
     points_per_batch: int = _setting(
         64, "Prompts held in memory at a time. Changes memory, never the masks.", low=1,
@@ -99,10 +121,13 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
-            value = getattr(self, setting.name)
+            given = getattr(self, setting.name)
+            if given is None and setting.metadata["optional"]:
+                continue
             bounds: Range = setting.metadata["range"]
-            wanted = type(setting.default)
-            fits = isinstance(value, (int, wanted)) and not isinstance(value, bool)
-            if not fits or not bounds.holds(value):
-                kind = "a whole number" if wanted is int else "a number"
-                raise ConfigError(setting.name, f"must be {kind} ({bounds}), not {value!r}")
+            whole = isinstance(setting.default, int)
+            value = whole_number(given) if whole else real_number(given)
+            if value is None or not bounds.holds(value):
+                kind = "a whole number" if whole else "a number"
+                raise ConfigError(setting.name, f"must be {kind} ({bounds}), not {in_short(given)}")
+            object.__setattr__(self, setting.name, value)

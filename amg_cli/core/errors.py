@@ -5,6 +5,10 @@ An error is one line: where (a file, an option, a device), what is wrong, and wh
 
 from __future__ import annotations
 
+import os
+import reprlib
+from typing import Any
+
 
 class AmgError(Exception):
     """Anything `amg` refuses or could not do. `str()` is one line: `where: cause; remedy`.
@@ -43,7 +47,7 @@ class DeviceError(AmgError):
     """Nothing could start: the device asked for is not on this machine."""
 
 
-class ConfigError(AmgError):
+class ConfigError(AmgError, ValueError):
     """A setting is out of range or contradicts another."""
 
     exit_code = 2
@@ -62,6 +66,27 @@ class OutputExistsError(ImageError):
 def reason(error: OSError) -> str:
     """Why the system refused, in its words, as they stand after a colon."""
     return (error.strerror or str(error)).lower()
+
+
+def in_short(value: object) -> str:
+    """`value` as Python writes it, cut to some thirty characters."""
+    if isinstance(value, int) and value.bit_length() > 1024:  # of long ones Python refuses the text
+        return "a number of hundreds of digits"
+    return reprlib.repr(value)
+
+
+def briefly(value: Any) -> str:
+    """What an argument was, in a few words: its type, an array's shape, short text and numbers."""
+    kind = type(value).__name__
+    if isinstance(value, type):
+        return f"class {value.__name__}"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{kind} {tuple(value.shape)} {value.dtype}"
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, (str, bytes, int, float)):
+        return f"{kind} {in_short(value)}"
+    return "None" if value is None else kind
 
 
 def one_line(text: object) -> str:

@@ -56,7 +56,11 @@ class Frame:
     ) -> Tensor:
         """Resized, normalised, zero-padded. (H, W, 3) uint8 -> (1, 3, *input_hw) float32."""
         pixels = self.resize(image_rgb).float()
-        normalised = (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+        centre, spread = (
+            torch.tensor(of_channel, dtype=torch.float32, device="cpu")[:, None, None]
+            for of_channel in (mean, std)
+        )
+        normalised = (pixels - centre) / spread
         pad_below = self.input_hw[0] - self.resized_hw[0]
         pad_right = self.input_hw[1] - self.resized_hw[1]
         return F.pad(normalised, (0, pad_right, 0, pad_below))[None]

@@ -55,9 +55,9 @@ class Candidates:
     @classmethod
     def empty(cls) -> Candidates:
         """No candidates."""
-        no_boxes = torch.zeros((0, 4), dtype=torch.int64)
-        no_scores = torch.zeros(0)
-        no_points = torch.zeros((0, 2), dtype=torch.float64)
+        no_boxes = torch.zeros((0, 4), dtype=torch.int64, device="cpu")
+        no_scores = torch.zeros(0, dtype=torch.float32, device="cpu")
+        no_points = torch.zeros((0, 2), dtype=torch.float64, device="cpu")
         return cls((), no_boxes, no_scores, no_scores, no_points, no_boxes)
 
     @classmethod

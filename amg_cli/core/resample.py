@@ -23,7 +23,8 @@ ROWS_PER_STRIP = 128  # small enough to stay in the cache
 def resize_bilinear(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     """Bilinear with antialias, equal to Pillow's `Image.resize`. (H, W, C) -> (*size_hw, C)."""
     height, width = size_hw
-    narrow = torch.empty((image.shape[0], width, image.shape[2]), dtype=torch.uint8)
+    shape = (image.shape[0], width, image.shape[2])
+    narrow = torch.empty(shape, dtype=torch.uint8, device="cpu")
     for start in range(0, image.shape[0], ROWS_PER_STRIP):
         strip = slice(start, start + ROWS_PER_STRIP)
         columns = torch.from_numpy(np.array(image[strip].transpose(1, 0, 2), order="C"))
@@ -41,7 +42,7 @@ def _resize_first_axis(lines: Tensor, length: int) -> Tensor:
         return lines
     first, weights = _weights(lines.shape[0], length)
     flat = lines.flatten(1)
-    resized = torch.empty((length, flat.shape[1]), dtype=torch.uint8)
+    resized = torch.empty((length, flat.shape[1]), dtype=torch.uint8, device="cpu")
     for start in range(0, length, ROWS_PER_BLOCK):
         block = slice(start, start + ROWS_PER_BLOCK)
         band = _band(first[block], weights[block])

@@ -10,10 +10,12 @@ h, w: low-resolution cells; H, W: pixels of the image (or crop); Bh, Bw: pixels 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 import torch
@@ -25,29 +27,8 @@ from amg_cli.core.frame import Frame
 
 CELLS_A_BLOCK = 8  # a block's side; an outline's blocks are wider by the cells a pixel draws on
 BLOCKS_AT_A_TIME_PX = 2**20  # pixels: four megabytes of logits
+STRIP_PX = 2**20  # pixels of a mask that are put together at a time
 MASKS_TOGETHER, PIXELS_TOGETHER = 8, 2**26  # drawn in one go: so many, of so many pixels in all
-
-
-@dataclass(frozen=True)
-class Window:
-    """A mask, as the part of the image that has all its pixels.
-
-    pixels:  (height, width) bool, columns contiguous
-    top, left: where its first pixel lies in the image
-    """
-
-    pixels: NDArray[np.bool_]
-    top: int
-    left: int
-
-    @property
-    def box_xyxy(self) -> tuple[int, int, int, int]:
-        """The box of the mask's pixels in the image, inclusive; zeros if it is empty."""
-        rows, columns = (np.flatnonzero(self.pixels.any(axis=axis)) for axis in (1, 0))
-        if not len(rows):
-            return 0, 0, 0, 0
-        top, bottom = self.top + int(rows[0]), self.top + int(rows[-1])
-        return self.left + int(columns[0]), top, self.left + int(columns[-1]), bottom
 
 
 @dataclass(frozen=True)
@@ -57,15 +38,17 @@ class DrawnMask:
     nb_high, nb_low: pixels over the threshold plus the offset, and over it less that
     inside: (rows, columns) of blocks, which are all mask
     at: (U, 2), row and column of the blocks that are in part, or not known to be whole
-    pixels: (U, Bh, Bw) bool, the mask in those; no pixel outside the image is of it
-    image_hw: the image's size in pixels
+    packed: (U, Bh * Bw / 8) uint8, the mask in those, eight pixels a byte, as every worker holds
+        some; no pixel outside the image is of it
+    block_hw, image_hw: the size of a block and of the image, in pixels
     """
 
     nb_high: int
     nb_low: int
     inside: NDArray[np.bool_]
     at: NDArray[np.int64]
-    pixels: NDArray[np.bool_]
+    packed: NDArray[np.uint8]
+    block_hw: tuple[int, int]
     image_hw: tuple[int, int]
 
     @property
@@ -73,24 +56,46 @@ class DrawnMask:
         """IoU of the mask thresholded high and low, in [0, 1]; 0 if it is empty at the low one."""
         return float(np.float32(self.nb_high) / np.float32(max(self.nb_low, 1)))
 
-    def window(self) -> Window:
-        """The pixels of the mask, in one piece."""
-        block_h, block_w = self.pixels.shape[1:]
+    @property
+    def top_left(self) -> tuple[int, int]:
+        """Where in the image the first pixel of the first strip lies."""
+        (top, _), (left, _) = self._blocks()
+        return top * self.block_hw[0], left * self.block_hw[1]
+
+    def strips(self) -> Iterator[NDArray[np.bool_]]:
+        """The pixels of the mask, (h, w) bool, from left to right, all of the same rows.
+
+        A strip is as many columns of blocks as have `STRIP_PX` pixels, at least one; a mask without
+        blocks has none. Its columns are contiguous.
+        """
+        (top, bottom), (left, right) = self._blocks()
+        column_px = (bottom - top) * math.prod(self.block_hw)
+        at_a_time = max(1, STRIP_PX // max(1, column_px))
+        for first in range(left, right, at_a_time):
+            yield self._strip((top, bottom), (first, min(first + at_a_time, right)))
+
+    def _blocks(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns of blocks that may have pixels: the first, and after the last."""
         some = self.inside.copy()
         some[tuple(self.at.T)] = True
-        if not some.any():
-            return Window(np.zeros((0, 0), dtype=bool), 0, 0)
-        (top, bottom), (left, right) = (_span(some.any(axis=axis)) for axis in (1, 0))
+        return _span(some.any(axis=1)), _span(some.any(axis=0))
+
+    def _strip(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_]:
+        """The pixels of some rows and columns of blocks, as of `_blocks`."""
+        (top, bottom), (left, right) = rows, columns
+        block_h, block_w = self.block_hw
         whole = self.inside[top:bottom, left:right].T
         # (columns, pixels, rows, pixels), as an RLE goes down the columns
         shape = (right - left, block_w, bottom - top, block_h)
         pixels = np.broadcast_to(whole[:, None, :, None], shape).copy()
-        rows, columns = (self.at - (top, left)).T
-        pixels.transpose(0, 2, 1, 3)[columns, rows] = self.pixels.transpose(0, 2, 1)
+        here = (self.at[:, 1] >= left) & (self.at[:, 1] < right)
+        row, column = (self.at[here] - (top, left)).T
+        in_part = np.unpackbits(self.packed[here], axis=1, count=block_h * block_w).view(bool)
+        in_part = in_part.reshape(len(row), block_h, block_w)
+        pixels.transpose(0, 2, 1, 3)[column, row] = in_part.transpose(0, 2, 1)
         in_one = pixels.reshape(shape[0] * block_w, shape[2] * block_h).T
-        first_y, first_x = top * block_h, left * block_w
         height, width = self.image_hw
-        return Window(in_one[: height - first_y, : width - first_x], first_y, first_x)
+        return in_one[: height - top * block_h, : width - left * block_w]
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class _Axis:
         """Lengths: in cells, and in pixels of the padded input, the resized image, the image."""
         cell_px = pixels / resized * padded / nb_cells
         block = min(16 * max(1, round(CELLS_A_BLOCK * cell_px / 16)), pixels)
-        identity = torch.eye(nb_cells, dtype=torch.float64)[None, None]
+        identity = torch.eye(nb_cells, dtype=torch.float64, device="cpu")[None, None]
         in_input = F.interpolate(identity, (padded, nb_cells), mode="bilinear")[:, :, :resized]
         weights = F.interpolate(in_input, (pixels, nb_cells), mode="bilinear")[0, 0]
         nb_blocks = -(-pixels // block)
@@ -124,6 +129,9 @@ class _Axis:
         weights = weights.gather(2, cells[:, None].expand(-1, block, -1)).float()
         nb_pixels = np.minimum(pixels - np.arange(nb_blocks) * block, block)
         return _Axis(cells, weights, nb_pixels)
+
+
+_one_at_a_time = Lock()  # so that of the workers who need the same axes one makes them
 
 
 @lru_cache(maxsize=4)
@@ -154,27 +162,27 @@ def _draw_together(
     frame: Frame, low_res: Tensor, threshold: float, offset: float
 ) -> Iterator[DrawnMask]:
     """As `draw_masks`, of a few masks, whose blocks are all held."""
-    rows, columns = _axes(frame, (low_res.shape[1], low_res.shape[2]))
+    with _one_at_a_time:
+        rows, columns = _axes(frame, (low_res.shape[1], low_res.shape[2]))
     coldest, hottest = _extremes(low_res, rows, columns)
     inside = coldest > threshold + abs(offset)
     at = ((hottest > threshold - abs(offset)) & ~inside).nonzero()
     wholes, places = inside.numpy(), at.numpy()
     counts = np.array([2 * [rows.nb_pixels @ whole @ columns.nb_pixels] for whole in wholes])
-    block_h, block_w = rows.weights.shape[1], columns.weights.shape[1]
-    pixels = np.empty((len(at), block_h, block_w), dtype=bool)
-    first = 0
-    for part in torch.split(at, max(1, BLOCKS_AT_A_TIME_PX // (block_h * block_w))):
+    block_hw = rows.weights.shape[1], columns.weights.shape[1]
+    block_px, packed = math.prod(block_hw), []
+    for part in torch.split(at, max(1, BLOCKS_AT_A_TIME_PX // block_px)):
         logits = _logits(low_res, rows, columns, part)
-        np.greater(logits, threshold, out=pixels[first : first + len(part)])
+        packed.append(np.packbits((logits > threshold).reshape(len(part), block_px), axis=1))
         for column, bound in enumerate((threshold + offset, threshold - offset)):
             over = logits > bound
             # Counted mask by mask, as numpy counts along an axis ten times as slowly.
             counts[:, column] += [np.count_nonzero(over[of]) for of in _runs(part, len(low_res))]
-        first += len(part)
+    pixels = np.concatenate(packed)
     for whole, of, (high, low) in zip(
         wholes, _runs(at, len(low_res)), counts.tolist(), strict=True
     ):
-        yield DrawnMask(high, low, whole, places[of, 1:], pixels[of], frame.image_hw)
+        yield DrawnMask(high, low, whole, places[of, 1:], pixels[of], block_hw, frame.image_hw)
 
 
 def _runs(at: Tensor, nb_masks: int) -> list[slice]:
@@ -202,6 +210,6 @@ def _logits(low_res: Tensor, rows: _Axis, columns: _Axis, at: Tensor) -> NDArray
 
 
 def _span(some: NDArray[np.bool_]) -> tuple[int, int]:
-    """From the first that is true to after the last."""
+    """From the first that is true to after the last; 0, 0 where none is."""
     places = np.flatnonzero(some)
-    return int(places[0]), int(places[-1]) + 1
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)

@@ -65,8 +65,7 @@ class EncodedCrop:
     def is_cut(self, boxes_xyxy: Tensor) -> Tensor:
         """Whether a box ends where the crop does, inside the image. (K, 4), of the crop -> (K,)."""
         height, width = self.image_hw
-        crop_box = torch.tensor(self.crop.box_xyxy)
-        image_box = torch.tensor([0, 0, width, height])
+        crop_box, image_box = _whole(self.crop.box_xyxy), _whole((0, 0, width, height))
         return touches_crop_edge(self._in_image(boxes_xyxy), crop_box, image_box)
 
     def candidates(
@@ -89,10 +88,19 @@ class EncodedCrop:
             boxes_xyxy=self._in_image(boxes_xyxy),
             pred_iou=pred_iou,
             stability_score=stability_score,
-            points_xy=points + torch.tensor([x0, y0]),
-            crop_boxes_xyxy=torch.tensor(self.crop.box_xyxy).expand(len(rles), 4),
+            points_xy=points + _whole((x0, y0)),
+            crop_boxes_xyxy=_whole(self.crop.box_xyxy).expand(len(rles), 4),
         )
+
+    def in_crop(self, boxes_xyxy: Tensor) -> Tensor:
+        """Boxes of the image, in pixels of the crop. (K, 4) -> (K, 4)."""
+        y0, x0 = self.top_left
+        return boxes_xyxy - _whole((x0, y0, x0, y0))
 
     def _in_image(self, boxes_xyxy: Tensor) -> Tensor:
         y0, x0 = self.top_left
-        return boxes_xyxy + torch.tensor([x0, y0, x0, y0])
+        return boxes_xyxy + _whole((x0, y0, x0, y0))
+
+
+def _whole(numbers: tuple[int, ...]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu")

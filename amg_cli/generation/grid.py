@@ -6,11 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.core.config import GenerationConfig
+from amg_cli.core.errors import ConfigError, briefly
+
+ONE_GRID = "one grid alone is given as point_grids=[grid]"
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,15 @@ def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:
 def point_grids(config: GenerationConfig) -> list[NDArray[np.float64]]:
     """The points of each crop layer: (N, 2), x and y in the unit square, rows outer.
 
+    Raises ConfigError where points_per_side is None.
     Source: the reference generator, step 2; a layer it would give no point gets one.
     """
-    factor = config.crop_n_points_downscale_factor
+    per_side, factor = config.points_per_side, config.crop_n_points_downscale_factor
+    if per_side is None:
+        remedy = "give either of them"
+        raise ConfigError("points_per_side", "is None, and there are no point_grids", remedy)
     return [
-        _grid(max(1, int(config.points_per_side / factor**layer)))
-        for layer in range(config.crop_n_layers + 1)
+        _grid(max(1, int(per_side / factor**layer))) for layer in range(config.crop_n_layers + 1)
     ]
 
 
@@ -82,13 +89,26 @@ def _grid(per_side: int) -> NDArray[np.float64]:
 def checked_grids(
     grids: Sequence[NDArray[np.float64]], config: GenerationConfig
 ) -> list[NDArray[np.float64]]:
-    """A caller's own grids, one a layer. Raises ValueError where they do not fit."""
-    if len(grids) != config.crop_n_layers + 1:
-        raise ValueError(f"point_grids: {len(grids)} for {config.crop_n_layers + 1} layers")
-    checked = [np.asarray(grid, dtype=np.float64) for grid in grids]
-    for grid in checked:
-        if grid.ndim != 2 or grid.shape[1] != 2 or not grid.size:
-            raise ValueError(f"point_grids: each is (N, 2), not {grid.shape}")
-        if not ((grid >= 0) & (grid <= 1)).all():
-            raise ValueError("point_grids: x and y are from 0 to 1")
+    """A caller's own grids, one a layer. Raises TypeError or ValueError where they do not fit."""
+    stack = isinstance(grids, Sequence) and not isinstance(grids, (str, bytes))
+    if not stack and getattr(grids, "ndim", 0) != 3:
+        wanted = "a sequence of (N, 2) arrays is wanted"
+        raise TypeError(f"point_grids: {wanted}, not {briefly(grids)}; {ONE_GRID}")
+    checked = [_checked(grid) for grid in grids]
+    if len(checked) != config.crop_n_layers + 1:
+        raise ValueError(f"point_grids: {len(checked)} for {config.crop_n_layers + 1} layers")
     return checked
+
+
+def _checked(grid: Any) -> NDArray[np.float64]:
+    """One grid, (N, 2), as float64."""
+    try:
+        points = np.asarray(grid, dtype=np.float64)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # numpy's, and a tensor's own
+        cause = f"{briefly(grid)} whose rows are not two numbers each"
+        raise ValueError(f"point_grids: each is (N, 2), not {cause}") from None
+    if points.ndim != 2 or points.shape[1] != 2 or not points.size:
+        raise ValueError(f"point_grids: each is (N, 2), not {points.shape}; {ONE_GRID}")
+    if not ((points >= 0) & (points <= 1)).all():
+        raise ValueError("point_grids: x and y are from 0 to 1")
+    return points

@@ -72,7 +72,8 @@ def propose_on_device(model: Sam, crop: EncodedCrop, config: GenerationConfig) -
     `select` would suppress the others by the same settings; here they need no RLE.
     """
     points_xy = crop.input_xy()
-    indices = torch.arange(-(-len(points_xy) // GROUP) * GROUP)
+    nb_padded = -(-len(points_xy) // GROUP) * GROUP
+    indices = torch.arange(nb_padded, dtype=torch.int64, device="cpu")
     points_xy = points_xy[indices.clamp(max=len(points_xy) - 1)].to(model.device)
     size = -(-BATCHES_A_ROUND * config.points_per_batch // GROUP) * GROUP
     low_res, found = [], []
@@ -104,7 +105,7 @@ def measure(
     -> logits (K, h, w) of each group; measures of all
     """
     drawn, parts = [], []
-    labels = torch.full((GROUP, 1), FOREGROUND, device=points_xy.device)
+    labels = torch.full((GROUP, 1), FOREGROUND, dtype=torch.int64, device=points_xy.device)
     for points, of_group in zip(
         torch.split(points_xy, GROUP), torch.split(prompts, GROUP), strict=True
     ):
@@ -150,7 +151,8 @@ def _passing(measured: Measured, crop: EncodedCrop, config: GenerationConfig) ->
 
 def _rows(parts: Sequence[Tensor], index: Tensor) -> Tensor:
     """Rows of `parts`, as if these were one tensor, without making it. index: (K,), on the CPU."""
-    ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+    sizes = [len(part) for part in parts]
+    ends = torch.tensor(sizes, dtype=torch.int64, device="cpu").cumsum(0)
     of_row = torch.searchsorted(ends, index, right=True)
     rows = parts[0].new_empty(len(index), *parts[0].shape[1:])
     for i, part in enumerate(parts):

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from amg_cli.core.timings import Timings, collect, count_side_by_side
+from amg_cli.models.threads import can_limit_threads, limit_this_thread
 
 MOST_WORKERS = 8  # Python runs in one of them at a time, and each holds masks of its own
 
@@ -29,25 +30,25 @@ def nb_workers() -> int:
 def in_parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """`work` of each item, in order, without gradients.
 
-    By `nb_workers`, or fewer for fewer items, who share torch's threads out. What an item raises is
-    raised when the items under way are done; the others are then not begun.
+    By `nb_workers`, or fewer for fewer items, who share the caller's threads out; where threads of
+    a worker's own cannot be had, by the caller. No other thread's number changes. What an item
+    raises is raised when the items under way are done; the others are then not begun.
     """
-    threads, workers = torch.get_num_threads(), min(nb_workers(), len(items))
-    if workers <= 1:
+    workers = min(nb_workers(), len(items))
+    share = torch.get_num_threads() // max(1, workers)
+    if workers <= 1 or not can_limit_threads(share):
         return [work(item) for item in items]
 
     def one(item: T) -> tuple[R, Timings]:
         """What a worker makes of an item, and the time it took."""
-        torch.set_num_threads(threads // workers)  # of this thread, and of those that are new
         with torch.inference_mode(), collect() as timings:
             return work(item), timings
 
     start = time.perf_counter()
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(workers, initializer=limit_this_thread, initargs=(share,))
     try:
         done = list(pool.map(one, items))
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
     count_side_by_side([timings for _, timings in done], time.perf_counter() - start)
     return [result for result, _ in done]

@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amg_cli.core.frame import Frame
+from amg_cli.core.host import without_autocast
+from amg_cli.core.image import ImageLike, as_rgb
 from amg_cli.core.timings import timed
+from amg_cli.generation.arguments import check_model
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Embedding, Sam
 
-PROMPTS_AT_A_TIME = 4
+PROMPTS_AT_A_TIME, MASKS_A_PROMPT = 4, 3
+PIXELS_RETURNED = 2**28  # of the masks of one prediction: 0.27 GB
+PIXELS_AT_A_TIME = 2**24  # of the logits behind them, in float32: 67 MB
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,21 @@ class Prediction:
     pred_iou: Tensor
 
 
+@without_autocast
 @torch.inference_mode()
-def encode_image(model: Sam, image_rgb: NDArray[np.uint8]) -> Encoded:
-    """Scale, pad and encode an image, or a crop of one. image_rgb: (H, W, 3) uint8."""
+def encode_image(model: Sam, image_rgb: ImageLike) -> Encoded:
+    """Scale, pad and encode an image, or a crop of one. image_rgb: (H, W, 3) uint8, as `generate`.
+
+    Raises TypeError or ValueError for an image or a model of another kind, shape or type.
+    """
+    check_model(model)
+    pixels_rgb = as_rgb(image_rgb)
     config = model.config
     multiple = 0 if config.fixed_input_size else config.stride
-    height, width = image_rgb.shape[:2]
+    height, width = pixels_rgb.shape[:2]
     frame = Frame.fit((height, width), config.input_size, multiple)
     with timed("resize"):
-        pixels = frame.model_input(image_rgb, config.mean, config.std)
+        pixels = frame.model_input(pixels_rgb, config.mean, config.std)
     with timed("encode"):
         embedding = model.encode(pixels.to(model.device))
         return Encoded(frame, model.prepare(embedding, frame.resized_hw))
@@ -54,26 +65,60 @@ def encode_image(model: Sam, image_rgb: NDArray[np.uint8]) -> Encoded:
 def predict_points(
     model: Sam, encoded: Encoded, points_xy: NDArray[np.float64]
 ) -> Iterator[Prediction]:
-    """Three masks for each point (N, 2), in pixels of the image; a few prompts at a time."""
-    points = encoded.frame.to_input_xy(points_xy)[:, None]
-    for part in torch.split(points, PROMPTS_AT_A_TIME):
-        labels = torch.full((len(part), 1), FOREGROUND, device=model.device)
-        yield _predict(model, encoded, Prompts(part.to(model.device), labels))
+    """Three masks for each point (N, 2), in pixels of the image; a few prompts at a time.
+
+    So few that their masks have at most `PIXELS_RETURNED` or are one prompt's. None for N = 0.
+    Raises TypeError for a model of another kind or type, ValueError for points of another shape.
+    """
+    points = encoded.frame.to_input_xy(_rows("points_xy", points_xy, 2))[:, None]
+    for part in _parts(model, encoded, points):
+        shape = (len(part), 1)
+        labels = torch.full(shape, FOREGROUND, dtype=torch.int64, device=model.device)
+        yield _predict(model, encoded, Prompts(part, labels))
 
 
 def predict_boxes(
     model: Sam, encoded: Encoded, boxes_xyxy: NDArray[np.float64]
 ) -> Iterator[Prediction]:
-    """Three masks for each box (N, 4), in pixels of the image; a few prompts at a time."""
-    corners = encoded.frame.to_input_xy(boxes_xyxy.reshape(-1, 2, 2)).flatten(1)
-    for part in torch.split(corners, PROMPTS_AT_A_TIME):
-        yield _predict(model, encoded, Prompts(boxes_xyxy=part.to(model.device)))
+    """Three masks for each box (N, 4), in pixels of the image; otherwise as `predict_points`."""
+    corners = _rows("boxes_xyxy", boxes_xyxy, 4).reshape(-1, 2, 2)
+    for part in _parts(model, encoded, encoded.frame.to_input_xy(corners).flatten(1)):
+        yield _predict(model, encoded, Prompts(boxes_xyxy=part))
 
 
+def _rows(name: str, values: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
+    """Prompts as (N, columns) float64; N is 0 for an empty list too."""
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.size == 0:
+        return rows.reshape(0, columns)
+    if rows.ndim != 2 or rows.shape[1] != columns:
+        raise ValueError(f"{name}: (N, {columns}) is wanted, not {rows.shape}")
+    return rows
+
+
+def _parts(model: Sam, encoded: Encoded, prompts: Tensor) -> Iterator[Tensor]:
+    """A few of N prompts at a time, on the model's device; nothing of none."""
+    check_model(model)
+    height, width = encoded.frame.image_hw
+    at_a_time = min(PROMPTS_AT_A_TIME, PIXELS_RETURNED // (MASKS_A_PROMPT * height * width))
+    for first in range(0, len(prompts), max(1, at_a_time)):
+        yield prompts[first : first + max(1, at_a_time)].to(model.device)
+
+
+@without_autocast
 @torch.inference_mode()
 def _predict(model: Sam, encoded: Encoded, prompts: Prompts) -> Prediction:
     decoded = model.decode(encoded.embedding, prompts)
-    low_res = decoded.logits()
-    masks = encoded.frame.to_image_logits(low_res) > model.config.mask_threshold
-    by_prompt = masks.view(*decoded.scores.shape, *masks.shape[1:])
-    return Prediction(by_prompt.cpu(), decoded.scores.cpu())
+    masks = _draw(encoded.frame, decoded.logits(), model.config.mask_threshold)
+    return Prediction(masks.view(*decoded.scores.shape, *masks.shape[1:]), decoded.scores.cpu())
+
+
+def _draw(frame: Frame, low_res: Tensor, threshold: float) -> Tensor:
+    """The masks of logits (K, h, w), at the image's size: (K, H, W) bool, on the CPU."""
+    masks = torch.empty((len(low_res), *frame.image_hw), dtype=torch.bool, device="cpu")
+    largest = max(height * width for height, width in (frame.image_hw, frame.input_hw))
+    at_a_time = max(1, PIXELS_AT_A_TIME // largest)
+    for first in range(0, len(masks), at_a_time):
+        part = slice(first, first + at_a_time)
+        masks[part] = frame.to_image_logits(low_res[part]) > threshold
+    return masks

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.config import GenerationConfig
+from amg_cli.core.image import ImageLike, as_rgb
 from amg_cli.core.masks import Candidates
 from amg_cli.core.timings import count, timed
-from amg_cli.core.upsample import draw_masks
+from amg_cli.core.upsample import DrawnMask, draw_masks
+from amg_cli.generation.arguments import check_arguments
 from amg_cli.generation.encoded_crop import EncodedCrop
 from amg_cli.generation.grid import checked_grids, crops
 from amg_cli.generation.grid import point_grids as regular_grids
@@ -47,7 +49,7 @@ class Drawn:
 @torch.inference_mode()
 def propose(
     model: Sam,
-    image_rgb: NDArray[np.uint8],
+    image_rgb: ImageLike,
     config: GenerationConfig,
     point_grids: Sequence[NDArray[np.float64]] | None = None,
 ) -> Candidates:
@@ -55,19 +57,16 @@ def propose(
 
     On a GPU only those of them that survive suppression within their crop, so that the others need
     no RLE; `select` finds the same there.
-    image_rgb (H, W, 3) uint8. Point grids as in `generate`.
+    Arguments and errors as of `generate`.
     Source: the reference generator, steps 1 to 7.
     """
-    if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
-        shape = f"{image_rgb.shape} {image_rgb.dtype}"
-        raise ValueError(f"image_rgb: (H, W, 3) uint8 is wanted, not {shape}")
-    if image_rgb.size == 0:
-        raise ValueError("image_rgb: the image has no pixels")
+    check_arguments(image_rgb, model, config)
+    pixels = as_rgb(image_rgb)
     grids = regular_grids(config) if point_grids is None else checked_grids(point_grids, config)
-    height, width = image_rgb.shape[:2]
+    height, width = pixels.shape[:2]
     parts: list[Candidates] = []
     for crop in crops((height, width), config):
-        encoded = EncodedCrop.of(model, image_rgb, crop, grids[crop.layer])
+        encoded = EncodedCrop.of(model, pixels, crop, grids[crop.layer])
         if model.device.type in fast_decoder.IN_PARTS:
             parts += _propose_on_cpu(model, encoded, config)
         else:
@@ -100,10 +99,11 @@ def _draw(
     size: int,
 ) -> Drawn:
     """Decode groups of up to `size` points, numbered, and draw the masks that pass the score."""
+    numbers = torch.arange(size, dtype=torch.int64, device="cpu")
+    labels = torch.full((size, 1), FOREGROUND, dtype=torch.int64, device="cpu")
     low_res, pred_iou, prompt = [], [], []
     for number, group in groups:
-        padded = group[torch.arange(size).clamp(max=len(group) - 1)]
-        labels = torch.full((size, 1), FOREGROUND)
+        padded = group[numbers.clamp(max=len(group) - 1)]
         with timed("prompts"):
             decoded = model.decode(crop.embedding, Prompts(padded[:, None], labels))
         keep = high_pred_iou(decoded.scores, config)
@@ -121,27 +121,32 @@ def _measure(
     drawn: Drawn, crop: EncodedCrop, threshold: float, config: GenerationConfig
 ) -> Candidates:
     """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge."""
-    top, left = crop.top_left
     rles, boxes, stability, kept = [], [], [], []
     masks = draw_masks(crop.frame, drawn.low_res, threshold, config.stability_score_offset)
     for i in range(len(drawn.low_res)):
         with timed("upsample"):
             mask = next(masks)
-            score = torch.tensor(mask.stability_score)
+            score = torch.tensor(mask.stability_score, dtype=torch.float32, device="cpu")
             if not is_stable(score, config):
                 continue
-            window = mask.window()
-        if window.pixels.any():
-            place = (top + window.top, left + window.left)
-            with timed("rle"):
-                rles.append(rle_codec.encode_window(window.pixels, place, crop.image_hw))
-            boxes.append(window.box_xyxy)
+        with timed("rle"):
+            rle = _encode(mask, crop)
+            box_xyxy = rle_codec.box_xyxy(rle)
+        if box_xyxy is not None:
+            rles.append(rle)
+            boxes.append(box_xyxy)
             stability.append(score)
             kept.append(i)
     count("after IoU", len(drawn.low_res))
     count("after stability", len(rles))
-    boxes_xyxy = torch.tensor(boxes, dtype=torch.int64).view(-1, 4)
-    candidates = crop.candidates(
-        rles, boxes_xyxy, drawn.pred_iou[kept], torch.tensor(stability), drawn.prompt[kept]
-    )
+    in_image = torch.tensor(boxes, dtype=torch.int64, device="cpu").view(-1, 4)
+    boxes_xyxy = crop.in_crop(in_image)
+    scores = torch.tensor(stability, dtype=torch.float32, device="cpu")
+    candidates = crop.candidates(rles, boxes_xyxy, drawn.pred_iou[kept], scores, drawn.prompt[kept])
     return candidates[~crop.is_cut(boxes_xyxy)]
+
+
+def _encode(mask: DrawnMask, crop: EncodedCrop) -> rle_codec.Rle:
+    """A mask of a crop, placed in the image; never more of it is in one piece than a strip."""
+    place = (crop.top_left[0] + mask.top_left[0], crop.top_left[1] + mask.top_left[1])
+    return rle_codec.encode_strips(mask.strips(), place, crop.image_hw)

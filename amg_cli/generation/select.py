@@ -51,12 +51,31 @@ def _without_duplicates(candidates: Candidates, config: GenerationConfig) -> Can
     kept = []
     for members in _by_crop(candidates.crop_boxes_xyxy):
         in_crop = candidates[members]
-        kept.append(in_crop[nms(in_crop.boxes_xyxy, in_crop.pred_iou, config.box_nms_thresh)])
+        kept.append(_survivors(in_crop, in_crop.pred_iou, config.box_nms_thresh))
     candidates = Candidates.concat(kept)
     if config.crop_n_layers == 0:
         return candidates
     smallness = 1 / box_area(candidates.crop_boxes_xyxy)
-    return candidates[nms(candidates.boxes_xyxy, smallness, config.crop_nms_thresh)]
+    return _survivors(candidates, smallness, config.crop_nms_thresh)
+
+
+def _survivors(candidates: Candidates, scores: Tensor, iou_thresh: float) -> Candidates:
+    """Those that stay in suppression by `scores`, (N,), best first.
+
+    A box one pixel wide or high has no area, and an IoU of 0/0 suppresses nothing in the reference,
+    nor in `nms`: an image as thin got hundreds of copies of one mask. Here such boxes have an IoU
+    of 1 where their masks are equal, and the first of those stays.
+    Source: the reference generator, steps 8 to 10, but for that.
+    """
+    kept = candidates[nms(candidates.boxes_xyxy, scores, iou_thresh)]
+    is_flat = box_area(kept.boxes_xyxy) == 0
+    if iou_thresh >= 1 or not is_flat.any():
+        return kept
+    is_first, seen = torch.ones_like(is_flat), set()
+    for i in is_flat.nonzero()[:, 0].tolist():
+        is_first[i] = kept.rles[i]["counts"] not in seen
+        seen.add(kept.rles[i]["counts"])
+    return kept[is_first]
 
 
 def _by_crop(crop_boxes_xyxy: Tensor) -> list[Tensor]:
@@ -64,7 +83,7 @@ def _by_crop(crop_boxes_xyxy: Tensor) -> list[Tensor]:
     members: dict[tuple[int, ...], list[int]] = {}
     for i, box in enumerate(crop_boxes_xyxy.tolist()):
         members.setdefault(tuple(box), []).append(i)
-    return [torch.tensor(indices) for indices in members.values()]
+    return [torch.tensor(indices, dtype=torch.int64, device="cpu") for indices in members.values()]
 
 
 def _without_small_regions(candidates: Candidates, config: GenerationConfig) -> Candidates:
@@ -81,4 +100,5 @@ def _without_small_regions(candidates: Candidates, config: GenerationConfig) -> 
             boxes[i] = mask_boxes(torch.from_numpy(mask)[None])[0]
     mended = replace(candidates, rles=tuple(rles), boxes_xyxy=boxes)
     threshold = max(config.box_nms_thresh, config.crop_nms_thresh)
-    return mended[nms(boxes, torch.tensor(unchanged), threshold)]
+    scores = torch.tensor(unchanged, dtype=torch.float32, device="cpu")
+    return _survivors(mended, scores, threshold)

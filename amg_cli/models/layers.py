@@ -16,8 +16,8 @@ class LayerNorm2d(nn.Module):
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.weight = nn.Parameter(torch.ones(channels, dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(channels, dtype=torch.float32))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,8 +48,8 @@ class Tokens(nn.Module):
 
     def __init__(self, count: int, channels: int) -> None:
         super().__init__()
-        # On the meta device, which loading builds models on, randn would import for half a second.
-        self.weight = nn.Parameter(torch.randn(count, channels, device="cpu"))
+        self.weight = nn.Parameter(torch.empty(count, channels, dtype=torch.float32))
+        draw(self.weight)
 
 
 class DropPath(nn.Module):
@@ -63,8 +63,18 @@ class DropPath(nn.Module):
         """(B, …) -> (B, …)."""
         if not self.training or self.rate == 0:
             return x
-        kept = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.rate
+        shape = (len(x), *[1] * (x.ndim - 1))
+        kept = torch.rand(shape, dtype=torch.float32, device=x.device) >= self.rate
         return x * kept / (1 - self.rate)
+
+
+def draw(tensor: Tensor) -> None:
+    """Fill with normal numbers, but not on the meta device, which loading builds models on.
+
+    There torch would import for half a second; on any other it would move the caller's generator.
+    """
+    if not tensor.is_meta:
+        nn.init.normal_(tensor)
 
 
 def in_windows(layer: nn.Module, x: Tensor, window: int) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from amg_cli.core.host import without_autocast
 from amg_cli.models.factors import Factors
 from amg_cli.models.fast_decoder import SharedImage, pays, share, transform
 from amg_cli.models.fast_upscaling import FastUpscaling, Layout
@@ -218,6 +219,7 @@ class Decoded:
     hypernetworks: list[nn.Module]
     drawing: Drawing
 
+    @without_autocast
     def logits(self, keep: Tensor | None = None) -> Tensor:
         """Draw the masks that `keep`, (N, M) bool, names; all without it. -> (K, 4h, 4w).
 

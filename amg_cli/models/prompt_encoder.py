@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from amg_cli.models.layers import LayerNorm2d, Tokens
+from amg_cli.models.layers import LayerNorm2d, Tokens, draw
 
-PADDING, BACKGROUND, FOREGROUND = -1, 0, 1  # the labels of points
+PADDING, BACKGROUND, FOREGROUND, FIRST_CORNER, SECOND_CORNER = range(-1, 4)  # labels of points
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,14 @@ class Prompts:
     """N prompts, in pixels of the model's input. What is not given is None.
 
     points_xy:  (N, P, 2) float32
-    labels:     (N, P) int: 1 foreground, 0 background, -1 padding (its position is ignored);
-                given with `points_xy` and only with them
-    boxes_xyxy: (N, 4) float32
+    labels:     (N, P) int: 1 foreground, 0 background, -1 padding (its position is ignored); 2 and
+                3 the first and second corner of a box, as in the official ONNX export; given with
+                `points_xy` and only with them
+    boxes_xyxy: (N, 4) float32; the same as two corners after the points, but for the padding point
+                that the model adds where this is None
     masks:      (N, 1, 4h, 4w) float32 logits, such as an earlier answer's
+    Raises ValueError for parts that do not fit each other, and for labels of another number where
+    they are on the CPU; on a device, which nothing waits for, those count as background.
     """
 
     points_xy: Tensor | None = None
@@ -38,9 +42,18 @@ class Prompts:
         given = [x for x in (self.points_xy, self.boxes_xyxy, self.masks) if x is not None]
         if not given or len({len(x) for x in given}) > 1:
             raise ValueError("points, boxes or masks: give at least one, the same number of each")
+        if self.labels is not None and self.labels.device.type == "cpu":
+            _check_labels(self.labels)
 
     def __len__(self) -> int:
         return next(len(x) for x in (self.points_xy, self.boxes_xyxy, self.masks) if x is not None)
+
+
+def _check_labels(labels: Tensor) -> None:
+    strange = (labels < PADDING) | (labels > SECOND_CORNER) | (labels != labels.long())
+    if strange.any():
+        meaning = "1 foreground, 0 background, -1 padding, 2 and 3 a box's corners"
+        raise ValueError(f"labels: {meaning}; not {labels[strange][0].item()}")
 
 
 class FourierFeatures(nn.Module):
@@ -48,8 +61,9 @@ class FourierFeatures(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        frequencies = torch.randn(2, channels // 2, device="cpu")  # as in `Tokens`
-        self.register_buffer("positional_encoding_gaussian_matrix", frequencies)
+        name, shape = "positional_encoding_gaussian_matrix", (2, channels // 2)
+        self.register_buffer(name, torch.empty(shape, dtype=torch.float32))
+        draw(self.get_buffer(name))
 
     def forward(self, unit_xy: Tensor) -> Tensor:
         """(…, 2) in [0, 1] -> (…, C)."""
@@ -85,7 +99,8 @@ class PromptEncoder(nn.Module):
         T is 0 for masks alone. `input_hw` is the padded input's size in pixels.
         """
         channels = self.no_mask_embed.weight.shape[1]
-        tokens = [torch.zeros(len(prompts), 0, channels, device=self.device)]
+        none = (len(prompts), 0, channels)
+        tokens = [torch.zeros(none, dtype=torch.float32, device=self.device)]
         if prompts.points_xy is not None and prompts.labels is not None:
             points, labels = prompts.points_xy, prompts.labels
             if prompts.boxes_xyxy is None and self.pad_points:
@@ -114,8 +129,10 @@ class PromptEncoder(nn.Module):
     def cell_positions(self, cells_hw: tuple[int, int]) -> Tensor:
         """The encoding of each embedding cell's centre. -> (1, C, h, w)."""
         height, width = cells_hw
-        y = (torch.arange(height, device=self.device) + 0.5) / height
-        x = (torch.arange(width, device=self.device) + 0.5) / width
+        y, x = (
+            (torch.arange(side, dtype=torch.float32, device=self.device) + 0.5) / side
+            for side in cells_hw
+        )
         grid_xy = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
         return self.pe_layer(grid_xy).permute(2, 0, 1)[None]
 
@@ -131,8 +148,9 @@ class PromptEncoder(nn.Module):
 
     def _points(self, points_xy: Tensor, labels: Tensor, input_hw: tuple[int, int]) -> Tensor:
         """Position and label of each point. (N, P, 2), (N, P) -> (N, P, C)."""
-        background, foreground, _, _ = self._kinds()
+        kind, *others = self._kinds()
         is_padding = (labels == PADDING)[..., None]
-        kind = torch.where((labels == FOREGROUND)[..., None], foreground, background)
+        for label, other in zip((FOREGROUND, FIRST_CORNER, SECOND_CORNER), others, strict=True):
+            kind = torch.where((labels == label)[..., None], other, kind)
         located = self._positions(points_xy, input_hw) + kind
         return torch.where(is_padding, self.not_a_point_embed.weight, located)

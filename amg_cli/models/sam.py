@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from amg_cli.core.host import without_autocast
 from amg_cli.models.fast_upscaling import Layout
 from amg_cli.models.mask_decoder import Decoded, Shared, TwoWayConfig, TwoWayDecoder
 from amg_cli.models.prompt_encoder import PromptEncoder, Prompts
@@ -96,12 +97,15 @@ class Sam(nn.Module):
             config.embed_dim, config.mask_hidden_dim, config.pad_points
         )
         self.mask_decoder = DECODERS[config.decoder.kind](config.decoder, config.embed_dim)
+        if torch.get_default_dtype() != torch.float32:  # in which torch's own layers are made
+            self.float()
 
     @property
     def device(self) -> torch.device:
         """Where the model is, and its inputs must be."""
         return self.prompt_encoder.device
 
+    @without_autocast
     def encode(self, image: Tensor) -> Embedding:
         """Normalised, padded images to embeddings. (B, 3, H, W) -> B embeddings."""
         coarse = self.precision != torch.float32 and self.image_encoder.in_16_bits
@@ -111,6 +115,7 @@ class Sam(nn.Module):
         positions = self.prompt_encoder.cell_positions(cells_hw)
         return Embedding(features, positions, (image.shape[2], image.shape[3]))
 
+    @without_autocast
     def prepare(self, embedding: Embedding, resized_hw: tuple[int, int] | None = None) -> Embedding:
         """The embedding of one image, readied for many prompts; for inference.
 
@@ -131,19 +136,22 @@ class Sam(nn.Module):
         )
         return replace(embedding, shared=shared)
 
+    @without_autocast
     def decode(self, embedding: Embedding, prompts: Prompts, multimask: bool = True) -> Decoded:
         """Score the masks of N prompts on one image (B = 1); draw them with `Decoded.logits`.
 
-        multimask: M = 3 masks a prompt for ambiguous prompts, otherwise M = 1.
+        multimask: M = 3 masks a prompt for ambiguous prompts, otherwise M = 1. N may be 0.
         """
         tokens, per_cell = self.prompt_encoder(prompts, embedding.input_hw)
         shared = embedding.shared
         if (
             shared is not None
+            and len(prompts) > 0
             and prompts.masks is None
             and self.mask_decoder.pays(tokens, multimask)
         ):
             return self.mask_decoder.forward_shared(shared, tokens, multimask)
+        per_cell = per_cell[: len(prompts)]  # none for no prompts, as one does not expand to none
         return self.mask_decoder(
             embedding.features, embedding.positions, tokens, per_cell, multimask
         )

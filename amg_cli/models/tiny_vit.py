@@ -119,7 +119,9 @@ class WindowAttention(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=eps)
         self.qkv = Linear(channels, 3 * channels)
         self.proj = Linear(channels, channels)
-        self.attention_biases = nn.Parameter(torch.zeros(num_heads, window * window))
+        self.attention_biases = nn.Parameter(
+            torch.zeros(num_heads, window * window, dtype=torch.float32)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, window, window, C) -> the same."""
@@ -132,7 +134,8 @@ class WindowAttention(nn.Module):
 
     def _bias(self) -> Tensor:
         """The bias of each pair of tokens. -> (1, heads, window², window²)."""
-        along = torch.arange(self.window, device=self.attention_biases.device)
+        device = self.attention_biases.device
+        along = torch.arange(self.window, dtype=torch.int64, device=device)
         apart = (along[:, None] - along[None, :]).abs()
         distance = apart[:, None, :, None] * self.window + apart[None, :, None, :]
         tokens = self.window * self.window

@@ -75,8 +75,8 @@ class Attention(nn.Module):
         self.use_rel_pos = config.use_rel_pos
         if config.use_rel_pos:
             distances, width = 2 * trained_size - 1, channels // config.nb_heads
-            self.rel_pos_h = nn.Parameter(torch.zeros(distances, width))
-            self.rel_pos_w = nn.Parameter(torch.zeros(distances, width))
+            self.rel_pos_h = nn.Parameter(torch.zeros(distances, width, dtype=torch.float32))
+            self.rel_pos_w = nn.Parameter(torch.zeros(distances, width, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, h, w, C)."""
@@ -116,7 +116,7 @@ def distances(embeddings: Tensor, size: int) -> Tensor:
     if len(embeddings) != 2 * size - 1:
         stretched = F.interpolate(embeddings.T[None], 2 * size - 1, mode="linear")
         embeddings = stretched[0].T
-    place = torch.arange(size, device=embeddings.device)
+    place = torch.arange(size, dtype=torch.int64, device=embeddings.device)
     return embeddings[place[:, None] - place[None, :] + size - 1]
 
 
@@ -168,7 +168,7 @@ class Vit(nn.Module):
         self.patch_embed = PatchEmbed(config)
         if config.use_abs_pos:
             shape = (1, config.grid_size, config.grid_size, config.embed_dim)
-            self.pos_embed = nn.Parameter(torch.zeros(shape))
+            self.pos_embed = nn.Parameter(torch.zeros(shape, dtype=torch.float32))
         self.use_abs_pos = config.use_abs_pos
         self.blocks = nn.Sequential(*(Block(config, i) for i in range(config.nb_blocks)))
         self.neck = neck(config.embed_dim, embed_dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -10,12 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from amg_cli.core.errors import ConfigError, WeightsError
+from amg_cli.core.config import whole_number
+from amg_cli.core.errors import ConfigError, WeightsError, briefly, in_short
 from amg_cli.models.cache import is_present
 from amg_cli.models.checkpoints import read_checkpoint
 from amg_cli.models.devices import find_device, find_precision
 from amg_cli.models.download import offline_error, pull
 from amg_cli.models.sam import Sam, SamConfig
+from amg_cli.models.threads import survive_forks
 from amg_cli.models.zoo import DEFAULT, ZOO, KnownModel, find_known
 
 
@@ -23,7 +26,7 @@ def load_model(
     name_or_path: str | Path | None = None,
     *,
     model_type: str | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     precision: str = "auto",
     image_size: int | None = None,
     fixed_input_size: bool | None = None,
@@ -32,11 +35,12 @@ def load_model(
 ) -> Sam:
     """A model ready for inference, its parameters rearranged for that.
 
-    name_or_path: a checkpoint file, whose architecture is read from its keys; or the name of a
-        known model, whose checkpoint is downloaded into the cache if it is neither there nor in the
-        package, as that of "nano" is; None for the model type, or "nano" without one
+    name_or_path: a checkpoint file, whose architecture is read from its keys, `~` being the user's
+        folder; or the name of a known model, whose checkpoint is downloaded into the cache if it is
+        neither there nor in the package, as that of "nano" is; None for the model type, or "nano"
+        without one
     model_type: if given, what the file must hold, such as "vit_t"
-    device: auto, cpu, mps, cuda or cuda:N
+    device: auto, cpu, mps, cuda or cuda:N, or a torch.device
     precision: of most products: fp32 for exact masks, which auto takes; bf16 or fp16 for speed
     image_size: the longest side that images are scaled to, in pixels; None for the model's own
     fixed_input_size: pad images to a square; otherwise only to whole patches, so that long images
@@ -46,11 +50,12 @@ def load_model(
     Raises WeightsError for a file that is missing, damaged, not a checkpoint, of another
     architecture than asked for, or cannot be downloaded; ConfigError for a model type that is not
     known, or an image size that does not fit it; DeviceError for a device or precision that
-    is not there.
+    is not there; TypeError for a name_or_path that is neither.
     """
+    survive_forks()
     if model_type:
         _known(model_type)
-    target = find_device(device)
+    target = find_device(str(device))
     dtype = find_precision(precision, target)
     if name_or_path is None:
         path = _path_of(_known(model_type or DEFAULT), offline, progress)
@@ -95,8 +100,11 @@ def _checkpoint_path(name_or_path: str | Path, offline: bool, progress: bool) ->
 
     A `Path` is a file, even where it has a model's name.
     """
-    path = Path(name_or_path)
-    known = None if isinstance(name_or_path, Path) else find_known(name_or_path)
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        wanted = "the path of a checkpoint or a model's name is wanted"
+        raise TypeError(f"name_or_path: {wanted}, not {briefly(name_or_path)}")
+    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111 - which takes unknown users as names
+    known = find_known(name_or_path) if isinstance(name_or_path, str) else None
     return path if known is None or path.is_file() else _path_of(known, offline, progress)
 
 
@@ -112,9 +120,12 @@ def _at_size(config: SamConfig, image_size: int | None, fixed: bool | None) -> S
         config = replace(config, fixed_input_size=fixed)
     if image_size is None:
         return config
-    if image_size < config.stride or image_size % config.stride:
-        raise ConfigError("image size", f"{image_size} is not a multiple of {config.stride} pixels")
-    return replace(config, input_size=(image_size, image_size))
+    side = whole_number(image_size)
+    if side is None:
+        raise ConfigError("image size", f"{in_short(image_size)} is not a whole number")
+    if side < config.stride or side % config.stride:
+        raise ConfigError("image size", f"{side} is not a multiple of {config.stride} pixels")
+    return replace(config, input_size=(side, side))
 
 
 def _recognise(path: Path, state: Mapping[str, Tensor]) -> str:
