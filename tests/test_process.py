@@ -75,6 +75,8 @@ def test_the_smallest_quota_of_the_groups_above_counts(tmp_path):
 def test_version_1_says_quota_and_period_in_two_files(tmp_path, mount):
     group = f"{mount}/job"
     limits = {f"{group}/cpu.cfs_quota_us": "25000\n", f"{group}/cpu.cfs_period_us": "10000\n"}
+    of_cpuset = "cpu/elsewhere"
+    limits |= {f"{of_cpuset}/cpu.cfs_{part}_us": "1000\n" for part in ("quota", "period")}
     lines = "5:memory:/job\n4:cpuset:/elsewhere\n3:cpu,cpuacct:/job\n1:name=systemd:/\n0::/\n"
     assert cpu_quota(tree(tmp_path, lines, **limits)) == 2.5
 
