@@ -12,21 +12,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amg_cli.core.config import GenerationConfig
     from amg_cli.core.errors import AmgError
-    from amg_cli.core.masks import Mask
-    from amg_cli.generation import generate
-    from amg_cli.models.weights import load_model
+    from amg_cli.core.mask import Mask
+    from amg_cli.formats.reference_record import reference_record
+    from amg_cli.generation.everything import generate
+    from amg_cli.weights.loading import load_model
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AmgError": "amg_cli.core.errors",
     "GenerationConfig": "amg_cli.core.config",
-    "Mask": "amg_cli.core.masks",
-    "generate": "amg_cli.generation",
-    "load_model": "amg_cli.models.weights",
+    "Mask": "amg_cli.core.mask",
+    "generate": "amg_cli.generation.everything",
+    "load_model": "amg_cli.weights.loading",
+    "reference_record": "amg_cli.formats.reference_record",
 }
 
-__all__ = ["AmgError", "GenerationConfig", "Mask", "__version__", "generate", "load_model"]
+__all__ = [
+    "AmgError",
+    "GenerationConfig",
+    "Mask",
+    "__version__",
+    "generate",
+    "load_model",
+    "reference_record",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,8 +25,9 @@ from side_by_side import machine
 
 from amg_cli import generate, load_model
 from amg_cli.batch.reading import read_image
+from amg_cli.cli.process import keep_memory
 from amg_cli.models.compiled import compile_model
-from amg_cli.models.devices import keep_memory, synchronizer
+from amg_cli.models.devices import synchronizer
 
 Image = NDArray[np.uint8]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

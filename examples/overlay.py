@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.formats import reference_png, reference_rle
 
 GOLDEN_ANGLE = 0.381966 * 180  # on OpenCV's circle of 180 hues: neighbours in order differ most

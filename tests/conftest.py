@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from amg_cli.models.mask_decoder import TwoWayConfig
-from amg_cli.models.sam import Sam, SamConfig
-from amg_cli.models.tiny_vit import TinyVitConfig
-from amg_cli.models.weights import load_model
-from amg_cli.models.zoo import ZOO
+from amg_cli.models.configs import SamConfig, TinyVitConfig, TwoWayConfig
+from amg_cli.models.sam import Sam
+from amg_cli.weights.loading import load_model
+from amg_cli.weights.zoo import ZOO
 from tests.command import FEW_POINTS, amg
 from tests.goldens import seeded
 

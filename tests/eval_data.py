@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.evaluate.truth import Segment, TrueImage
 
 

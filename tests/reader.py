@@ -14,7 +14,7 @@ from amg_cli.batch.reading import read_image
 from amg_cli.core.errors import ImageError
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self")
-TRUST = "raise --max-megapixels if you trust it"
+TRUST = "raise `max_megapixels` if you trust it"
 CONVERT = "convert it to one of these"
 
 # Reads every file of a folder, and prints a line of JSON on each: before, so that the last one

@@ -1,6 +1,10 @@
 """The house rules that can be checked: floors, function sizes, docstrings, public names."""
 
 import ast
+import re
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,8 +19,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"core"},
     {"models"},
-    {"generation", "formats", "export"},
-    {"batch", "evaluate"},
+    {"generation", "weights"},
+    {"formats", "tasks", "export"},
+    {"batch", "evaluate", "viewer"},
     {"cli"},
 ]
 FLOOR_OF = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
@@ -30,15 +35,21 @@ def room_of(module: Path) -> str:
 
 def imports_of(module: Path) -> set[str]:
     """The rooms of our own that a module imports from."""
+    return imports_in(module.read_text())
+
+
+def imports_in(code: str) -> set[str]:
+    """A public name, which `from amg_cli import` gives, counts as the room that it lives in."""
     names = set()
-    for node in ast.walk(ast.parse(module.read_text())):
+    for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: a relative import"
+            assert node.level == 0, "a relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    ours = {name.split(".")[1] for name in names if name.startswith("amg_cli.")}
-    return ours & FLOOR_OF.keys()
+    ours = {name.removeprefix("amg_cli.") for name in names if name.startswith("amg_cli.")}
+    homes = {amg_cli._HOME.get(name, f"amg_cli.{name}").split(".")[1] for name in ours}
+    return homes & FLOOR_OF.keys()
 
 
 def definitions(*kinds):
@@ -63,7 +74,26 @@ def test_imports_only_run_down(module):
 
 def test_the_test_of_the_floors_sees_imports():
     assert {"core", "models"} <= imports_of(PACKAGE / "generation/propose.py")
-    assert {"batch", "models"} <= imports_of(PACKAGE / "cli/generate.py")  # inside a function
+    assert {"batch", "formats"} <= imports_of(PACKAGE / "cli/generate.py")  # inside a function
+    assert imports_in("from amg_cli import generate, __version__") == {"generation"}
+    assert imports_in("from amg_cli import batch") == {"batch"}
+
+
+def test_no_command_imports_another():
+    commands = {"doctor", "evaluate", "generate", "models"}
+    for name in commands:
+        code = (PACKAGE / "cli" / f"{name}.py").read_text()
+        imported = set(re.findall(r"amg_cli\.cli\.(\w+)", code))
+        assert not imported & commands, f"{name} imports {imported & commands}"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["core.config", "core.mask", "models.configs", "weights.zoo", "weights.cache", "formats.found"],
+)
+def test_plain_values_load_no_torch(module):
+    script = f"import sys, amg_cli.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
 def test_modules_and_functions_stay_small():
@@ -102,9 +132,12 @@ def test_the_public_names_are_there():
         "__version__",
         "generate",
         "load_model",
+        "reference_record",
     ]
     for name in amg_cli.__all__:
-        assert getattr(amg_cli, name) is getattr(amg_cli, name)
+        home = amg_cli._HOME.get(name)
+        if home:
+            assert getattr(amg_cli, name) is getattr(import_module(home), name)
     assert callable(amg_cli.generate)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         amg_cli.nothing  # noqa: B018

@@ -8,7 +8,7 @@ import torch
 
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import briefly
-from amg_cli.generation import generate
+from amg_cli.generation.everything import generate
 from amg_cli.generation.predict import encode_image, predict_boxes, predict_points
 from amg_cli.models.sam import Sam
 from tests.conftest import TINY, with_seeded_weights

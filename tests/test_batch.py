@@ -104,7 +104,7 @@ def test_output_that_appeared_meanwhile_is_not_replaced(tmp_path):
             path.write_text("ours")
             target.write_text("theirs")
 
-    with pytest.raises(OutputExistsError, match="exists; give --on-exists skip or overwrite"):
+    with pytest.raises(OutputExistsError, match="exists; give `on_exists` skip or overwrite"):
         write_late()
     assert target.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [target]
@@ -177,7 +177,7 @@ def test_a_run_commits_each_image_and_goes_on_after_a_failure(photos, tmp_path, 
     ("error", "line"),
     [
         (OSError(28, "No space left on device"), "{target}: No space left on device; "),
-        (MemoryError(), "{source}: out of memory; lower --points-per-batch"),
+        (MemoryError(), "{source}: out of memory; lower `points_per_batch`"),
         (ZeroDivisionError("division\nby zero"),
          "{source}: unexpected ZeroDivisionError: division; please report it with this image"),
     ],

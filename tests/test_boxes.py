@@ -15,7 +15,6 @@ from amg_cli.core.boxes import (
     mask_boxes,
     nms,
     touches_crop_edge,
-    xyxy_to_xywh,
 )
 
 # Few places and few scores, so that degenerate, equal and nested boxes and equal scores are common.
@@ -114,22 +113,6 @@ def test_no_masks_have_no_boxes():
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7)))
 def test_mask_boxes_are_those_of_a_plain_loop(masks):
     assert mask_boxes(torch.from_numpy(masks)).tolist() == [plain_box(mask) for mask in masks]
-
-
-def test_width_and_height_are_differences_without_one_more():
-    boxes = torch.tensor([[10, 20, 13, 27], [5, 5, 5, 5]])
-    assert xyxy_to_xywh(boxes).tolist() == [[10, 20, 3, 7], [5, 5, 0, 0]]
-
-
-def test_xywh_of_a_single_box_and_of_a_stack_of_boxes():
-    assert xyxy_to_xywh(torch.tensor([10, 20, 13, 27])).tolist() == [10, 20, 3, 7]
-    assert xyxy_to_xywh(torch.tensor([[[1, 2, 4, 9]]])).tolist() == [[[1, 2, 3, 7]]]
-
-
-def test_conversion_leaves_its_argument_alone():
-    boxes = torch.tensor([[10, 20, 13, 27]])
-    xyxy_to_xywh(boxes)
-    assert boxes.tolist() == [[10, 20, 13, 27]]
 
 
 def test_area_is_width_times_height_and_zero_for_a_line():

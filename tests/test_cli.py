@@ -249,8 +249,11 @@ def test_a_setting_out_of_range_is_a_usage_error(option, value, wrong, tmp_path)
     assert wrong.replace("'", "") in result.stderr.replace("'", "")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--points-per-side", "0"]])
-def test_help_version_and_usage_errors_load_no_torch(arguments, tmp_path):
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["--points-per-side", "0"], ["models", "path", "vit_b"]],
+)
+def test_help_version_usage_errors_and_paths_load_no_torch(arguments, tmp_path):
     script = (
         "import sys; from amg_cli.cli.main import main\n"
         f"try: main({arguments})\n"

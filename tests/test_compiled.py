@@ -11,11 +11,10 @@ from click.testing import CliRunner
 from amg_cli import generate, load_model
 from amg_cli.cli.main import main
 from amg_cli.core.errors import DeviceError
-from amg_cli.models import fast_decoder
+from amg_cli.models import devices
 from amg_cli.models.compiled import compile_model
-from tests.test_fast_decoder import wide_model
-from tests.test_on_device import assert_same_masks
-from tests.test_propose import settings
+from tests.comparing import assert_same_masks
+from tests.stand_ins import settings, wide_model
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -24,7 +23,7 @@ def test_one_compilation_serves_images_of_all_sizes(padded, monkeypatch):
 
     A model that pads no image by itself does so when it is compiled.
     """
-    monkeypatch.setattr(fast_decoder, "IN_PARTS", ())  # as on a GPU, for which this is made
+    monkeypatch.setattr(devices, "CPUS", ())  # as on a GPU, for which this is made
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((60, 90), (80, 33))]
     config = settings(points_per_side=3)

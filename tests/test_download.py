@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -24,9 +25,9 @@ from click.testing import CliRunner
 
 from amg_cli.cli.main import main
 from amg_cli.core.errors import ConfigError, WeightsError
-from amg_cli.models import cache, download, zoo
-from amg_cli.models.cache import cached_path, is_present, verify
-from amg_cli.models.download import pull
+from amg_cli.weights import cache, download, zoo
+from amg_cli.weights.cache import cached_path, is_present, verify
+from amg_cli.weights.download import pull
 
 CONTENT = hashlib.shake_256(b"amg").digest(300_000)
 OTHER = hashlib.shake_256(b"other").digest(300_000)
@@ -161,7 +162,7 @@ def failure(server, known=KNOWN):
     line = str(caught.value)
     assert line.startswith(f"{server.url}: ")
     assert str(cached_path(known)) in line
-    assert line.endswith("--checkpoint FILE")
+    assert line.endswith("`checkpoint`")
     assert "\n" not in line
     return line
 
@@ -368,7 +369,7 @@ def test_a_file_that_is_not_there_is_not_asked_for_again(server):
     path = cached_path(KNOWN)
     assert failure(server) == (
         f"{server.url}: answers HTTP 404 Not Found; "
-        f"get the file elsewhere and save it as {path}, or give it with --checkpoint FILE"
+        f"get the file elsewhere and save it as {path}, or give it with `checkpoint`"
     )
     assert len(server.requests) == 1
 
@@ -400,7 +401,7 @@ def test_without_a_network_the_line_says_what_to_do(folder):
     assert str(caught.value) == (
         f"{url}: cannot be reached (Connection refused); check the network and the proxy, "
         f"or get the file elsewhere and save it as {folder / 'tiny.pt'}, "
-        "or give it with --checkpoint FILE"
+        "or give it with `checkpoint`"
     )
 
 
@@ -537,8 +538,8 @@ def test_a_cache_that_may_only_be_read_serves_what_is_in_it(server, monkeypatch)
 
 CHILD = f"""
 import dataclasses, sys
-from amg_cli.models.download import pull
-from amg_cli.models.zoo import ZOO
+from amg_cli.weights.download import pull
+from amg_cli.weights.zoo import ZOO
 known = dataclasses.replace(
     ZOO["vit_t"], url={KNOWN.url!r}, size_bytes={len(CONTENT)}, sha256={SHA256!r}
 )
@@ -578,7 +579,7 @@ def test_a_process_that_is_killed_leaves_a_part_and_no_lock_that_lasts(server, f
     folder.mkdir()
     script = "\n".join(
         [
-            "import os; from amg_cli.models import download",
+            "import os; from amg_cli.weights import download",
             "download.time.sleep = lambda seconds: os.kill(os.getpid(), 9)",
             CHILD,
         ]
@@ -630,7 +631,7 @@ def test_a_mirror_that_is_no_address_is_a_setting_out_of_range(monkeypatch):
 def test_offline_the_error_names_path_address_and_option(folder):
     assert str(download.offline_error(KNOWN)) == (
         f"{folder / 'tiny.pt'}: not there, and not downloaded when offline; get it at {KNOWN.url} "
-        "and save it there, or give it with --checkpoint FILE"
+        "and save it there, or give it with `checkpoint`"
     )
 
 
@@ -790,12 +791,13 @@ def test_path_prints_the_path_alone_and_makes_nothing(run, folder):
 def test_a_name_that_is_not_known_is_a_usage_error(command, run):
     result = run(command, "vit_x")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "amg: model: vit_x is not known; known: vit_t\n"
+    assert result.stderr == "amg: model type: vit_x is not known; known: vit_t\n"
 
 
 def test_interrupting_says_that_it_can_go_on(run, monkeypatch):
     def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
 
     monkeypatch.setattr(download, "_transfer", interrupt)
     result = run("pull", "vit_t", "--quiet")

@@ -330,7 +330,7 @@ def test_what_bsds_truth_cannot_do_is_said(in_process, tmp_path):
     assert code == 1
     assert stderr == (
         "amg: results.json: a results file names images by an id, which this truth does not have; "
-        "give a folder that amg --output wrote\n"
+        "give a run's --output\n"
     )
     arguments = ("--truth", "truth", "--masks", "out")
     code, _, stderr = in_process(*arguments, "--one-prompt", "--checkpoint", "none.pt")
@@ -427,10 +427,10 @@ def test_wrong_usage_is_exit_code_2_and_says_what_is_needed(arguments, told, tmp
         ("--truth none.json --masks out", "none.json: No such file or directory; check --truth"),
         ("--truth empty --masks out",
          "empty: no .npz in it; give a COCO file, or a folder of BSDS500's truth"),
-        ("--truth truth.json --masks none", "none: no such folder; give what amg --output wrote"),
+        ("--truth truth.json --masks none", "none: no such folder; give a run's --output"),
         ("--truth truth.json --masks empty",
-         "empty: no masks of amg in it; give what amg --output wrote"),
-        ("--masks out --against none", "none: no such folder; give what amg --output wrote"),
+         "empty: no masks of amg in it; give a run's --output"),
+        ("--masks out --against none", "none: no such folder; give a run's --output"),
         ("--truth truth.json --checkpoint none.pt",
          "none.pt: No such file or directory; check --checkpoint"),
     ],

@@ -119,7 +119,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path, folder):
 
 def test_a_file_that_is_not_there_is_refused(tmp_path, folder):
     line = refused(split_by_image, tmp_path / "a.json", folder)
-    assert line == f"{tmp_path / 'a.json'}: No such file or directory; check --masks"
+    assert line == f"{tmp_path / 'a.json'}: No such file or directory; check `masks`"
 
 
 @pytest.mark.parametrize(

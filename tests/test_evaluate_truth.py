@@ -141,9 +141,9 @@ def test_the_truth_of_coco_dev_has_the_pixels_of_pycocotools():
 
 
 def test_a_file_that_is_not_there_or_is_a_folder_is_refused(tmp_path):
-    assert refused(tmp_path / "none.json") == "No such file or directory; check --truth"
+    assert refused(tmp_path / "none.json") == "No such file or directory; check `truth`"
     (tmp_path / "folder").mkdir()
-    assert refused(tmp_path / "folder") == "Is a directory; check --truth"
+    assert refused(tmp_path / "folder") == "Is a directory; check `truth`"
 
 
 NOT_COCO = {

@@ -10,25 +10,18 @@ from hypothesis import strategies as st
 
 from amg_cli import GenerationConfig, generate
 from amg_cli.core.frame import Frame
-from amg_cli.models import fast_decoder
-from amg_cli.models.fast_upscaling import UNDRAWN
-from amg_cli.models.mask_decoder import FastDrawing, TwoWayConfig
+from amg_cli.models import devices
+from amg_cli.models.decoders.two_way import FastCanvas
+from amg_cli.models.fast.image import is_less_work
+from amg_cli.models.fast.upscaling import UNDRAWN
 from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
-from amg_cli.models.weights import load_model
+from amg_cli.weights.loading import load_model
 from tests.conftest import TINY, photo, shared, with_seeded_weights
 from tests.goldens import seeded
+from tests.stand_ins import wide_model
 
 CLOSE = 1e-4  # of the largest logit
-
-
-WIDE = {"nb_heads": 2, "mlp_channels": 24, "iou_head_hidden_dim": 16}
-
-
-def wide_model(**changes):
-    """A model hardly larger than the tiny one, for which doing less pays."""
-    decoder = TwoWayConfig(**(WIDE | changes))
-    return with_seeded_weights(Sam(dataclasses.replace(TINY, embed_dim=64, decoder=decoder)))
 
 
 def prompts(kind, side_px, count=5):
@@ -53,7 +46,7 @@ def embedding_of(model, side_px):
 
 
 def is_fast(decoded):
-    return isinstance(decoded.drawing, FastDrawing)
+    return isinstance(decoded.canvas, FastCanvas)
 
 
 def assert_equal_answers(model, embedding, asked, multimask=True):
@@ -77,9 +70,8 @@ def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
     side_px = TINY.input_size[0]
     embedding = embedding_of(tiny_model, side_px)
     fast = assert_equal_answers(tiny_model, embedding, prompts(kind, side_px), multimask)
-    nb_tokens = {"point": 2, "three points": 4, "box": 2}[kind]
-    tokens = torch.zeros(1, nb_tokens, TINY.embed_dim)
-    assert is_fast(fast) == tiny_model.mask_decoder.pays(tokens, multimask)
+    nb_tokens = {"point": 2, "three points": 4, "box": 2}[kind] + 5  # and the decoder's own
+    assert is_fast(fast) == is_less_work(tiny_model.mask_decoder.transformer, nb_tokens)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +83,8 @@ def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
         {"nb_heads": 1, "attention_downsample_rate": 1},
         {"nb_multimask_outputs": 1},
         {"all_mask_tokens": False},
-        {"last_block_tells": False},
-        {"nb_blocks": 3, "last_block_tells": False, "all_mask_tokens": False},
+        {"last_block_updates_image": False},
+        {"nb_blocks": 3, "last_block_updates_image": False, "all_mask_tokens": False},
     ],
 )
 @pytest.mark.parametrize("multimask", [True, False])
@@ -136,15 +128,15 @@ def test_the_packaged_model_answers_the_same(kind, multimask):
     asked = prompts(kind, 512, count=7)  # of which four are a part
     fast = assert_equal_answers(model, embedding_of(model, 512), asked, multimask)
     assert is_fast(fast)
-    assert [len(image) for image in fast.drawing.images] == [4, 3]
+    assert [len(image) for image in fast.canvas.images] == [4, 3]
 
 
 @pytest.mark.parametrize("kind", ["point", "box"])
 def test_all_prompts_at_once_answer_as_one_by_one(random_vit_t, monkeypatch, kind):
-    monkeypatch.setattr(fast_decoder, "IN_PARTS", ())  # as on a GPU
+    monkeypatch.setattr(devices, "CPUS", ())  # as on a GPU
     embedding = embedding_of(random_vit_t, 1024)
     fast = assert_equal_answers(random_vit_t, embedding, prompts(kind, 1024, count=3))
-    assert len(fast.drawing.images) == 1
+    assert len(fast.canvas.images) == 1
 
 
 @settings(deadline=None, max_examples=40)

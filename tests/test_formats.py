@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from amg_cli.core import rle
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.formats import reference_png, reference_rle
 from tests.conftest import GOLDENS
 

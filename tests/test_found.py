@@ -9,6 +9,7 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import InputError
 from amg_cli.formats import reference_png, reference_rle
 from amg_cli.formats.found import Found, find_masks, masks_of
+from amg_cli.formats.reference_record import reference_record
 from tests.eval_data import block, drawing, made
 
 SIZE_HW = (6, 8)
@@ -85,7 +86,7 @@ def test_json_of_another_kind_is_passed_over(text, tmp_path):
 
 def test_json_that_a_tool_has_sorted_or_indented_is_still_found(tmp_path):
     for name, options in {"a": {"sort_keys": True}, "b": {"indent": 1}}.items():
-        records = [mask.to_reference_dict() for mask in MASKS]
+        records = [reference_record(mask) for mask in MASKS]
         (tmp_path / f"{name}.json").write_text(json.dumps(records, **options))
     (tmp_path / "c.json").write_text(" [\n] \n")
     long = [RECORD | {"point_coords": [[0.0, 0.0]] * 5000}]
@@ -133,11 +134,11 @@ def test_masks_of_an_image_are_under_its_name_as_a_run_writes_it(file_name, key)
 def test_a_folder_that_is_missing_or_empty_is_refused(tmp_path):
     with pytest.raises(InputError) as caught:
         find_masks(tmp_path / "none")
-    assert str(caught.value) == f"{tmp_path / 'none'}: no such folder; give what amg --output wrote"
+    assert str(caught.value) == f"{tmp_path / 'none'}: no such folder; give a run's `output`"
     (tmp_path / "sub").mkdir()
     with pytest.raises(InputError) as caught:
         find_masks(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: no masks of amg in it; give what amg --output wrote"
+    assert str(caught.value) == f"{tmp_path}: no masks of amg in it; give a run's `output`"
 
 
 # What is not whole, or of another kind
@@ -153,7 +154,7 @@ def refused(folder):
     return line
 
 
-RECORD = MASKS[0].to_reference_dict()
+RECORD = reference_record(MASKS[0])
 
 
 @pytest.mark.parametrize(

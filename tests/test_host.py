@@ -15,6 +15,7 @@ import torch
 from amg_cli import GenerationConfig, generate, load_model
 from amg_cli.core.host import without_autocast
 from amg_cli.generation.predict import encode_image, predict_boxes, predict_points
+from amg_cli.models.modes import Modes
 from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
 from tests.conftest import REPOSITORY, TINY, with_seeded_weights
@@ -146,7 +147,7 @@ def test_masks_are_the_same_to_the_bit(tiny_model, noise, host, crop_n_layers, t
 
 @in_every_host
 def test_masks_of_the_way_for_gpus_are_the_same_to_the_bit(tiny_model, noise, host, monkeypatch):
-    monkeypatch.setattr("amg_cli.models.fast_decoder.IN_PARTS", ())
+    monkeypatch.setattr("amg_cli.models.devices.CPUS", ())
     wanted = generate(noise, tiny_model, KEEP_MANY)
     with host():
         assert generate(noise, tiny_model, KEEP_MANY) == wanted
@@ -182,12 +183,12 @@ def test_a_model_that_is_made_is_in_single_precision(dtype, noise):
 
 
 def test_a_16_bit_encoder_is_so_inside_autocast_too(tiny_model, monkeypatch):
-    monkeypatch.setattr(tiny_model, "precision", torch.bfloat16)
+    monkeypatch.setattr(tiny_model, "modes", Modes(precision=torch.bfloat16))
     monkeypatch.setattr(type(tiny_model.image_encoder), "in_16_bits", True)
     coarse = tiny_model.encode(IMAGE).features
     with torch.autocast("cpu", torch.float16):
         assert_equal(tiny_model.encode(IMAGE).features, coarse)
-    monkeypatch.setattr(tiny_model, "precision", torch.float32)
+    monkeypatch.setattr(tiny_model, "modes", Modes())
     assert not torch.equal(tiny_model.encode(IMAGE).features, coarse)
 
 
@@ -369,7 +370,7 @@ def test_a_pool_by_fork_generates_after_loading(before, after):
 
 def test_nothing_is_done_in_forks_before_a_model_is_loaded():
     code = (
-        "import os, amg_cli.generation, amg_cli.models.weights as w, torch\n"
+        "import os, amg_cli.generation, amg_cli.weights.loading as w, torch\n"
         "assert w.survive_forks.cache_info().currsize == 0\n"
         "threads = torch.get_num_threads()\n"
         "child = os.fork()\n"

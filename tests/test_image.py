@@ -9,7 +9,7 @@ from PIL import Image
 
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.image import as_rgb
-from amg_cli.generation import generate
+from amg_cli.generation.everything import generate
 from amg_cli.generation.predict import encode_image
 
 KEEP_ALL = GenerationConfig(points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0)

@@ -520,7 +520,7 @@ def test_a_folder_without_images_is_an_error(tmp_path):
 
 def test_a_folder_with_images_further_down_only_suggests_recursive(tmp_path):
     tree(tmp_path, "sub/below/1.png")
-    assert refusal(tmp_path).endswith("; its sub-folders have some: add --recursive")
+    assert refusal(tmp_path).endswith("; its sub-folders have some: add `recursive`")
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):

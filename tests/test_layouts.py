@@ -10,16 +10,15 @@ from safetensors.torch import save_file
 
 from amg_cli import load_model
 from amg_cli.core.errors import ConfigError, WeightsError
-from amg_cli.models.checkpoints import read_checkpoint
-from amg_cli.models.layouts import to_official
-from amg_cli.models.mask_decoder import TwoWayConfig
+from amg_cli.models.configs import SamConfig, TwoWayConfig, VitConfig
 from amg_cli.models.prompt_encoder import Prompts
-from amg_cli.models.sam import Sam, SamConfig
-from amg_cli.models.vit import VitConfig
-from amg_cli.models.weights import load_checkpoint
+from amg_cli.models.sam import Sam
+from amg_cli.weights.checkpoints import read_checkpoint
+from amg_cli.weights.layouts import to_official
+from amg_cli.weights.loading import load_checkpoint
+from tests.comparing import assert_same
 from tests.conftest import GOLDENS
 from tests.goldens import seeded
-from tests.test_parity import assert_same
 
 TINY_OF_TRANSFORMERS = SamConfig(
     encoder=VitConfig(

@@ -14,8 +14,8 @@ from pycocotools import mask as coco_mask
 
 import amg_cli
 from amg_cli.cli.main import main
-from amg_cli.models.cache import cached_path, sha256_of
-from amg_cli.models.zoo import DEFAULT, ZOO
+from amg_cli.weights.cache import cached_path, sha256_of
+from amg_cli.weights.zoo import DEFAULT, ZOO
 from tests.conftest import GOLDENS, REPOSITORY
 from tests.goldens.make_nano import CASES, IMAGES
 
@@ -106,7 +106,7 @@ def test_amg_models_knows_it(tmp_path):
 
 @pytest.mark.parametrize("state", ["missing", "damaged"])
 def test_an_install_without_it_says_so(state, tmp_path, monkeypatch):
-    monkeypatch.setattr("amg_cli.models.cache.PACKAGED", tmp_path)
+    monkeypatch.setattr("amg_cli.weights.cache.PACKAGED", tmp_path)
     if state == "damaged":
         (tmp_path / "nano.pt").write_bytes(b"half of it")
     with pytest.raises(amg_cli.AmgError, match=r"nano\.pt: .*install amg-cli again"):
@@ -152,10 +152,10 @@ def test_wheel_and_source_archive_hold_it(tmp_path):
     (archive,) = (source / "built").glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as opened:
         packed = {info.filename: info.file_size for info in opened.infolist()}
-    assert packed["amg_cli/models/packaged/nano.pt"] == NANO.size_bytes
-    assert "amg_cli/models/packaged/nano.md" in packed
+    assert packed["amg_cli/weights/packaged/nano.pt"] == NANO.size_bytes
+    assert "amg_cli/weights/packaged/nano.md" in packed
     for licence in ("LICENSE", "NOTICE"):
         assert any(name.endswith(f"licenses/{licence}") for name in packed)
     with tarfile.open(archive) as opened:
         inside = {name.partition("/")[2] for name in opened.getnames()}
-    assert {"amg_cli/models/packaged/nano.pt", "NOTICE", "LICENSE"} <= inside
+    assert {"amg_cli/weights/packaged/nano.pt", "NOTICE", "LICENSE"} <= inside

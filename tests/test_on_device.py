@@ -11,14 +11,14 @@ from amg_cli import GenerationConfig, generate
 from amg_cli.core.rle import decode
 from amg_cli.core.timings import collect
 from amg_cli.generation import on_device
-from amg_cli.generation.encoded_crop import EncodedCrop
-from amg_cli.generation.grid import crops, point_grids
+from amg_cli.generation.encoded_view import EncodedView
 from amg_cli.generation.predict import Encoded
-from amg_cli.models import fast_decoder
+from amg_cli.generation.views import views
+from amg_cli.models import devices
 from amg_cli.models.sam import Sam
+from tests.comparing import assert_same_masks
 from tests.conftest import photo, shared
-from tests.test_fast_decoder import wide_model
-from tests.test_propose import KEEP_ALL, Discs, settings
+from tests.stand_ins import KEEP_ALL, Discs, settings, wide_model
 
 propose = import_module("amg_cli.generation.propose").propose
 
@@ -26,16 +26,7 @@ propose = import_module("amg_cli.generation.propose").propose
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """From here on every device is taken for a GPU."""
-    return lambda: monkeypatch.setattr(fast_decoder, "IN_PARTS", ())
-
-
-def assert_same_masks(found, wanted, differing_px=2):
-    assert [mask.box_xyxy for mask in found] == [mask.box_xyxy for mask in wanted]
-    for a, b in zip(found, wanted, strict=True):
-        assert np.count_nonzero(a.array() != b.array()) <= differing_px
-        assert a.pred_iou == pytest.approx(b.pred_iou, abs=1e-5)
-        assert a.stability_score == pytest.approx(b.stability_score, abs=1e-3)
-        assert (a.point_xy, a.crop_box_xyxy) == (b.point_xy, b.crop_box_xyxy)
+    return lambda: monkeypatch.setattr(devices, "CPUS", ())
 
 
 @pytest.mark.parametrize(
@@ -48,7 +39,9 @@ def assert_same_masks(found, wanted, differing_px=2):
         {"points_per_side": 5, "min_mask_region_area": 20},
     ],
 )
-@pytest.mark.parametrize("numbers", [{}, {"last_block_tells": False, "all_mask_tokens": False}])
+@pytest.mark.parametrize(
+    "numbers", [{}, {"last_block_updates_image": False, "all_mask_tokens": False}]
+)
 def test_it_finds_the_masks_of_the_way_for_cpus(noise, as_on_a_gpu, changes, numbers):
     model = wide_model(**numbers)
     drawn = propose(model, noise, settings(points_per_side=9, box_nms_thresh=1.0))
@@ -104,11 +97,9 @@ def test_nothing_waits_for_the_device(decoder):
         embedding = model.encode(pixels)
         embedding = model.prepare(embedding) if decoder == "fast" else embedding
         config = dataclasses.replace(KEEP_ALL, points_per_side=16)
-        (crop,) = crops((60, 90), config)
-        frame = EncodedCrop.of(Discs(), np.zeros((60, 90, 3), np.uint8), crop, np.zeros((1, 2)))
-        encoded = EncodedCrop(
-            crop, Encoded(frame.frame, embedding), point_grids(config)[0], (60, 90)
-        )
+        (view,) = views((60, 90), config)
+        frame = EncodedView.of(Discs(), np.zeros((60, 90, 3), np.uint8), view).frame
+        encoded = EncodedView(view, Encoded(frame, embedding), view.unit_grid, (60, 90))
         points = encoded.input_xy().to("meta")
         drawn, measured = on_device.measure(model, encoded, points, torch.arange(256), config)
     assert [low_res.shape for low_res in drawn] == 4 * [(192, 16, 16)]
@@ -120,8 +111,8 @@ def test_nothing_waits_for_the_device(decoder):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU of this kind is here")
 def test_nothing_waits_on_cuda(noise):
     model, config = wide_model().to("cuda"), settings(points_per_side=16)
-    (crop,) = crops(noise.shape[:2], config)
-    encoded = EncodedCrop.of(model, noise, crop, point_grids(config)[0])
+    (view,) = views(noise.shape[:2], config)
+    encoded = EncodedView.of(model, noise, view)
     points = encoded.input_xy().to("cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -6,23 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from amg_cli.models.encoders.vit import Vit
 from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
-from amg_cli.models.vit import Vit, VitConfig
-from amg_cli.models.zoo import ZOO
+from amg_cli.weights.zoo import ZOO
+from tests.comparing import assert_same
 from tests.conftest import GOLDENS, TINY, with_seeded_weights
 from tests.goldens import seeded
-from tests.test_parity import assert_same
-
-TINY_VIT = VitConfig(
-    patch_size=seeded.TINY_VIT["patch_size"],
-    grid_size=seeded.TINY_VIT["grid_size"],
-    embed_dim=seeded.TINY_VIT["embed_dim"],
-    nb_blocks=seeded.TINY_VIT["nb_blocks"],
-    nb_heads=seeded.TINY_VIT["nb_heads"],
-    window_size=seeded.TINY_VIT["window_size"],
-    global_blocks=(seeded.TINY_VIT["global_block"],),
-)
+from tests.stand_ins import TINY_VIT
 
 
 def golden_of(name):
@@ -63,32 +54,40 @@ def test_a_tiny_vit_is_the_published_one_at_every_stage(tiny_vit):
     np.testing.assert_allclose(sums_of(tiny_vit), golden["weights.sums"], rtol=1e-9, atol=1e-6)
     images = torch.from_numpy(seeded.tiny_images())
     embedding = assert_same_stages(golden, tiny_vit, images)
-    torch.testing.assert_close(tiny_vit(images), embedding)
+    torch.testing.assert_close(tiny_vit(images)[0], embedding)
 
 
 def test_an_image_of_another_size_gets_stretched_positions(tiny_vit):
     image = torch.from_numpy(seeded.tiny_images())
-    assert tiny_vit(image[..., :20, :28]).shape == (2, 16, 5, 7)
-    assert tiny_vit(torch.cat([image, image], dim=-1)).shape == (2, 16, 8, 16)
-    trained = tiny_vit.pos_embed[0]
-    half = tiny_vit._positions(4, 4)[0]
-    assert half.shape == (4, 4, 32)
-    inner = (trained[2:6:2, 2:6:2] + trained[3:7:2, 3:7:2]) / 2
-    assert torch.corrcoef(torch.stack([half[1:3, 1:3].flatten(), inner.flatten()]))[0, 1] > 0.5
+    assert tiny_vit(image[..., :20, :28])[0].shape == (2, 16, 5, 7)
+    assert tiny_vit(torch.cat([image, image], dim=-1))[0].shape == (2, 16, 8, 16)
+
+
+def with_positions(encoder, positions):
+    """The same encoder, with other position embeddings."""
+    state = encoder.state_dict() | {"pos_embed": positions.expand_as(encoder.pos_embed)}
+    other = Vit(TINY_VIT, seeded.TINY_VIT["out_channels"])
+    other.load_state_dict(state)
+    return other
 
 
 def test_a_stretched_constant_stays_constant(tiny_vit):
-    state = {key: tensor.clone() for key, tensor in tiny_vit.state_dict().items()}
-    state["pos_embed"][:] = state["pos_embed"][:, :1, :1]
-    encoder = Vit(TINY_VIT, seeded.TINY_VIT["out_channels"])
-    encoder.load_state_dict(state)
-    expected = state["pos_embed"][:, :1, :1].expand(1, 5, 11, 32)
-    torch.testing.assert_close(encoder._positions(5, 11), expected)
+    constant = tiny_vit.pos_embed[:, :1, :1]
+    found = with_positions(tiny_vit, constant)._positions(5, 11)
+    torch.testing.assert_close(found, constant.expand(1, 5, 11, 32))
+
+
+def test_a_stretched_slope_stays_a_slope_away_from_the_edges(tiny_vit):
+    along = torch.arange(8.0)
+    slope = (along[:, None] + 10 * along)[None, ..., None]
+    found = with_positions(tiny_vit, slope)._positions(4, 4)[0, 1:3, 1:3, 0]
+    at = 2 * torch.arange(1.0, 3) + 0.5  # the middle of the two cells that one is now
+    torch.testing.assert_close(found, at[:, None] + 10 * at)
 
 
 @pytest.mark.parametrize("side", [4, 5, 8, 13])
 def test_distances_are_interpolated_linearly_between_the_trained_ones(side):
-    from amg_cli.models.vit import distances
+    from amg_cli.models.encoders.vit import distances
 
     trained = torch.arange(15.0)[:, None]  # grows evenly, so that any stretching stays a line
     found = distances(trained, side)[..., 0]
@@ -117,9 +116,9 @@ def test_drop_rates_act_in_training_only():
     encoder = Vit(config, 16)
     image = torch.from_numpy(seeded.tiny_images())
     encoder.train()
-    assert not torch.equal(encoder(image), encoder(image))
+    assert not torch.equal(encoder(image)[0], encoder(image)[0])
     encoder.eval()
-    assert torch.equal(encoder(image), encoder(image))
+    assert torch.equal(encoder(image)[0], encoder(image)[0])
 
 
 @pytest.mark.slow
@@ -130,11 +129,9 @@ def test_the_full_size_network_is_the_published_one(name):
     model = with_seeded_weights(Sam(ZOO[name].config))
     np.testing.assert_allclose(sums_of(model), golden["weights.sums"], rtol=1e-9, atol=1e-5)
     features = assert_same_stages(golden, model.image_encoder, torch.from_numpy(seeded.image()))
-    positions = model.prompt_encoder.cell_positions((64, 64))
     prompts = {part: torch.from_numpy(values) for part, values in seeded.prompt("point").items()}
-    from amg_cli.models.sam import Embedding
 
-    embedding = Embedding(features, positions, (1024, 1024))
+    embedding = model.embedding((features,), (1024, 1024))
     decoded = model.decode(embedding, Prompts(prompts["points"], prompts["labels"]))
     assert_same(golden, "decoder.point.iou_predictions", decoded.scores)
     logits = decoded.logits().unflatten(0, decoded.scores.shape)

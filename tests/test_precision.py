@@ -9,10 +9,11 @@ from amg_cli import GenerationConfig, generate, load_model
 from amg_cli.core.errors import DeviceError
 from amg_cli.evaluate.compare import compare
 from amg_cli.models.devices import find_precision
+from amg_cli.models.modes import Modes
 from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
 from tests.conftest import TINY, photo, shared, with_seeded_weights
-from tests.test_parity_vit import TINY_VIT
+from tests.stand_ins import TINY_VIT
 
 CPU = torch.device("cpu")
 
@@ -58,7 +59,7 @@ def test_a_vit_encodes_images_in_16_bits(encoder, in_16_bits):
     model = with_seeded_weights(Sam(config))
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     exact = model.encode(image).features
-    model.precision = torch.bfloat16
+    model.modes = Modes(precision=torch.bfloat16)
     coarse = model.encode(image).features
     assert coarse.dtype == torch.float32
     apart = (coarse - exact).abs().max() / exact.abs().max()
@@ -73,7 +74,7 @@ def test_masks_are_drawn_in_16_bits(coarse_and_exact):
     asked = Prompts(torch.rand(3, 1, 2) * 256, torch.ones(3, 1, dtype=torch.int64))
     found = coarse.decode(coarse.prepare(embedding), asked)
     wanted = exact.decode(exact.prepare(embedding), asked)
-    assert found.drawing.upscaling.sixteenths_bias.dtype == torch.bfloat16
+    assert found.canvas.upscaling.sixteenths_bias.dtype == torch.bfloat16
     assert found.scores.dtype == found.logits().dtype == torch.float32
     assert torch.equal(found.scores, wanted.scores)
     bound = 0.05 * float(wanted.logits().abs().max())

@@ -1,7 +1,6 @@
 """Proposals: of a tiny model with random weights, and of a stand-in that draws discs on demand."""
 
 import dataclasses
-from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
@@ -9,31 +8,25 @@ import pytest
 import torch
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.config import GenerationConfig
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.frame import Frame
-from amg_cli.core.masks import Candidates
-from amg_cli.generation import encoded_crop, generate
-from amg_cli.generation.grid import crops
+from amg_cli.generation import encoded_view
+from amg_cli.generation.everything import generate
 from amg_cli.generation.propose import propose
-from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
+from amg_cli.generation.views import crops
+from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
 from tests.conftest import TINY, with_seeded_weights
+from tests.stand_ins import KEEP_ALL, SIDE_PX, Discs, settings
 
 # As an attribute of `amg_cli.generation` this is the function.
 module = import_module("amg_cli.generation.propose")
-
-KEEP_ALL = GenerationConfig(pred_iou_thresh=0, stability_score_thresh=0)
-SIDE_PX = TINY.input_size[0]
-
-
-def settings(**changes):
-    return dataclasses.replace(KEEP_ALL, **changes)
 
 
 def assert_identical(found, wanted):
     """Not nearly: every bit."""
     assert found.rles == wanted.rles
-    for field in dataclasses.fields(Candidates)[1:]:
+    for field in dataclasses.fields(Candidates)[1:-1]:
         ours, theirs = getattr(found, field.name), getattr(wanted, field.name)
         assert ours.dtype == theirs.dtype, field.name
         assert torch.equal(ours, theirs), field.name
@@ -50,66 +43,6 @@ def first_of_three(candidates):
 
 def one_point(x, y):
     return [np.array([[x, y]])]
-
-
-@dataclass
-class Discs:
-    """Stands for `Sam`: a point's three masks are discs around it, whatever the image.
-
-    radii_px: of the three discs, in pixels of the model's input; 0 draws nothing
-    slope:    logits for each pixel further inside
-    scores:   predicted IoU of the three
-    """
-
-    radii_px: tuple[float, float, float] = (12.0, 16.0, 20.0)
-    slope: float = 100.0
-    scores: tuple[float, float, float] = (0.25, 0.5, 0.75)
-    mask_threshold: float = 0.0
-
-    def __post_init__(self):
-        self.config = dataclasses.replace(TINY, mask_threshold=self.mask_threshold)
-        self.device = torch.device("cpu")
-        self.nb_cells = 4096  # so that groups are as of the published models
-        self.seen = []  # the model's inputs
-        self.nb_prompts = []  # of each call of `decode`
-
-    def encode(self, pixels):
-        self.seen.append(pixels)
-        return self
-
-    def prepare(self, embedding, resized_hw):
-        return embedding
-
-    def decode(self, embedding, prompts):
-        assert embedding is self
-        assert prompts.points_xy.dtype == torch.float32
-        assert (prompts.labels == FOREGROUND).all()
-        assert prompts.points_xy.shape == (*prompts.labels.shape, 2) == (len(prompts), 1, 2)
-        self.nb_prompts.append(len(prompts))
-        return Drawing(self, prompts.points_xy[:, 0])
-
-
-@dataclass
-class Drawing:
-    """The masks of some points."""
-
-    model: Discs
-    points_xy: torch.Tensor
-
-    @property
-    def scores(self):
-        return torch.tensor(self.model.scores).repeat(len(self.points_xy), 1)
-
-    def logits(self, keep=None):
-        if keep is None:
-            keep = torch.ones_like(self.scores, dtype=torch.bool)
-        centres = torch.arange(SIDE_PX) + 0.5
-        drawn = []
-        for point, radius in keep.nonzero().tolist():
-            x, y = self.points_xy[point].tolist()
-            distance = torch.hypot(centres[None] - x, centres[:, None] - y)
-            drawn.append(self.model.slope * (self.model.radii_px[radius] - distance))
-        return torch.stack(drawn) if drawn else torch.zeros(0, SIDE_PX, SIDE_PX)
 
 
 def blank(height, width):
@@ -288,7 +221,7 @@ def test_a_mask_of_a_crop_lies_where_its_point_is_in_the_image():
 
 def test_a_mask_that_fills_a_crop_ends_where_the_crop_does(monkeypatch):
     monkeypatch.setattr(
-        encoded_crop, "touches_crop_edge", lambda boxes, *_: boxes[:, 0] != boxes[:, 0]
+        encoded_view, "touches_crop_edge", lambda boxes, *_: boxes[:, 0] != boxes[:, 0]
     )
     config = settings(crop_n_layers=1, points_per_side=1)
     found = first_of_three(propose(Discs(radii_px=(500, 500, 500)), blank(60, 100), config))
@@ -369,7 +302,7 @@ def test_columns_have_the_documented_types(tiny_model, noise):
     for threshold in (0, 99):
         config = settings(points_per_side=2, pred_iou_thresh=threshold)
         found = propose(tiny_model, noise, config)
-        for field in dataclasses.fields(Candidates)[1:]:
+        for field in dataclasses.fields(Candidates)[1:-1]:
             column, wanted = getattr(found, field.name), getattr(empty, field.name)
             assert column.dtype == wanted.dtype
             assert column.shape == (len(found), *wanted.shape[1:])
@@ -495,8 +428,9 @@ def test_no_gradient_is_recorded(noise):
     recorded = []
     model.image_encoder.register_forward_hook(lambda *args: recorded.append(args[2]))
     found = propose(model, noise, settings(points_per_side=1))
-    assert isinstance(recorded[0], torch.Tensor)
-    assert not recorded[0].requires_grad
+    (embedding,) = recorded[0]
+    assert isinstance(embedding, torch.Tensor)
+    assert not embedding.requires_grad
     assert not found.pred_iou.requires_grad
 
 

@@ -11,6 +11,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from amg_cli import GenerationConfig, generate
+from amg_cli.formats.reference_record import reference_record
 from tests.conftest import GOLDENS, photo, shared
 
 SAME_IOU = 0.98
@@ -31,7 +32,7 @@ def assert_same_run(masks, records, config):
     assert len({theirs for _, theirs in pairs}) == len(pairs), "two masks match one"
     missed = set(range(len(records))) - {theirs for _, theirs in pairs}
     extra = set(range(len(masks))) - {ours for ours, _ in pairs}
-    ours = [mask.to_reference_dict() for mask in masks]
+    ours = [reference_record(mask) for mask in masks]
     unmatched = [records[i] for i in sorted(missed)] + [ours[i] for i in sorted(extra)]
     assert all(is_borderline(record, config) for record in unmatched), unmatched
     assert len(unmatched) <= MAX_BORDERLINE * len(records), unmatched

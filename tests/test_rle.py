@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
 from amg_cli.core import rle as rle_codec
+from amg_cli.generation.on_device import encode_on_device
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
 STACKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7))
@@ -76,10 +77,10 @@ def test_any_mask_is_encoded_as_coco_does_and_comes_back(mask):
 @given(STACKS, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 def test_windows_on_a_device_are_encoded_as_one_by_one(stack, above, left, below, right):
     size_hw = (above + stack.shape[1] + below, left + stack.shape[2] + right)
-    found = rle_codec.encode_on_device(torch.from_numpy(stack), (above, left), size_hw)
+    found = encode_on_device(torch.from_numpy(stack), (above, left), size_hw)
     pad = ((above, below), (left, right))
     assert found == [rle_codec.encode(np.pad(mask, pad)) for mask in stack]
-    assert rle_codec.encode_on_device(torch.from_numpy(stack[:0]), (above, left), size_hw) == []
+    assert encode_on_device(torch.from_numpy(stack[:0]), (above, left), size_hw) == []
 
 
 @special
@@ -134,18 +135,10 @@ def test_no_masks_are_encoded_as_nothing():
     assert rle_codec.encode_all(np.zeros((0, 3, 5), dtype=bool)) == []
 
 
-@given(STACKS, st.booleans())
-def test_merging_is_union_or_intersection(masks, intersect):
-    merged = rle_codec.merge(rle_codec.encode_all(masks), intersect=intersect)
-    wanted = masks.all(axis=0) if intersect else masks.any(axis=0)
-    assert merged == rle_codec.encode(wanted)
-
-
-def test_merging_is_a_union_unless_asked_otherwise():
-    left, right = np.array([[1, 1, 0]], dtype=bool), np.array([[0, 1, 1]], dtype=bool)
-    rles = [rle_codec.encode(left), rle_codec.encode(right)]
-    assert_same_mask(rle_codec.decode(rle_codec.merge(rles)), left | right)
-    assert_same_mask(rle_codec.decode(rle_codec.merge(rles, intersect=True)), left & right)
+@given(STACKS)
+def test_merging_is_a_union(masks):
+    merged = rle_codec.merge(rle_codec.encode_all(masks))
+    assert merged == rle_codec.encode(masks.any(axis=0))
 
 
 def test_merging_leaves_its_parts_alone():

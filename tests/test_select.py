@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from amg_cli.core import rle as rle_codec
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.masks import Candidates
-from amg_cli.generation import generate
+from amg_cli.generation.everything import generate
 from amg_cli.generation.regions import remove_small_regions
 from amg_cli.generation.select import high_pred_iou, is_stable, select
 
@@ -35,7 +35,7 @@ def box_of(mask):
     return [int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())] if len(xs) else [0] * 4
 
 
-def candidates(masks, pred_iou=None, stability=None, crop_boxes=None):
+def candidates(masks, pred_iou=None, stability=None, crop_boxes=None, nb_views=1):
     """Numbered by the x of their points."""
     count = len(masks)
     return Candidates(
@@ -45,11 +45,13 @@ def candidates(masks, pred_iou=None, stability=None, crop_boxes=None):
         stability_score=torch.tensor(stability or [0.99] * count),
         points_xy=torch.tensor([[float(i), 0.5] for i in range(count)], dtype=torch.float64),
         crop_boxes_xyxy=torch.tensor(crop_boxes or [IMAGE] * count),
+        nb_views=nb_views,
     )
 
 
 def selected(found, config):
     """Numbers of the candidates that became results, in order."""
+    found = dataclasses.replace(found, nb_views=1 if config.crop_n_layers == 0 else 5)
     return [int(mask.point_xy[0]) for mask in select(found, config)]
 
 
@@ -154,7 +156,7 @@ def test_between_crops_of_one_size_the_crop_listed_first_wins():
     assert selected(found, settings(crop_n_layers=1)) == [0]
 
 
-def test_without_layers_nothing_is_compared_between_crops():
+def test_of_one_view_nothing_is_compared_between_crops():
     found = candidates([block(27, 10, 33, 20)] * 2, crop_boxes=[LEFT, RIGHT])
     assert selected(found, settings(crop_n_layers=0)) == [0, 1]
 
@@ -404,7 +406,7 @@ def test_the_last_suppression_is_at_the_larger_of_the_two_thresholds(larger):
 
 @pytest.mark.parametrize("nb_layers", [0, 1])
 def test_selection_does_not_change_its_candidates(with_specks, nb_layers):
-    columns = [field.name for field in dataclasses.fields(Candidates)][1:]
+    columns = [field.name for field in dataclasses.fields(Candidates)][1:-1]
     rles = [dict(rle) for rle in with_specks.rles]
     before = {name: getattr(with_specks, name).clone() for name in columns}
     select(with_specks, settings(min_mask_region_area=4, crop_n_layers=nb_layers))

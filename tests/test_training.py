@@ -12,12 +12,12 @@ from click.testing import CliRunner
 
 from amg_cli.batch.reading import read_image
 from amg_cli.core.config import GenerationConfig
-from amg_cli.generation import generate
+from amg_cli.generation.everything import generate
 from amg_cli.generation.propose import propose
-from amg_cli.models.cache import sha256_of
-from amg_cli.models.checkpoints import read_checkpoint
 from amg_cli.models.sam import Sam
-from amg_cli.models.weights import load_checkpoint, load_model
+from amg_cli.weights.cache import sha256_of
+from amg_cli.weights.checkpoints import read_checkpoint
+from amg_cli.weights.loading import load_checkpoint, load_model
 from tests.conftest import REPOSITORY
 from training import nano
 from training.calibrate import ALL, DEFAULTS, calibrate

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from amg_cli.batch.reading import read_image
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.masks import Candidates
 from amg_cli.generation.propose import propose
 from amg_cli.generation.select import select
 from amg_cli.models.sam import Sam

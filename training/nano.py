@@ -16,9 +16,10 @@ import click
 import torch
 
 from amg_cli.batch.images import discover
-from amg_cli.models.devices import find_device, keep_memory
+from amg_cli.cli.process import keep_memory
+from amg_cli.models.devices import find_device
 from amg_cli.models.sam import Sam
-from amg_cli.models.weights import load_checkpoint, load_model
+from amg_cli.weights.loading import load_checkpoint, load_model
 from training.calibrate import calibrate
 from training.data import all_views, read_view
 from training.export import averaged, export

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amg_cli.models.zoo import NANO
+from amg_cli.weights.zoo import NANO
 
 STUDENT = NANO
 

@@ -6,14 +6,15 @@ An MLP sees tokens only, so a fit takes seconds where a training of whole masks 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from amg_cli.models.decoders.transformer import TokenMlp
 from amg_cli.models.sam import Sam
-from amg_cli.models.transformer import TokenMlp
 from training.data import KINDS, View, features_of_view, prompts_of
 from training.recipe import Recipe
 from training.student import embed
@@ -36,7 +37,8 @@ def refit(student: Sam, teacher: Sam, views: Sequence[View], recipe: Recipe) -> 
 
 
 def _blocks(model: Sam) -> list[TokenMlp]:
-    return [layer.mlp for layer in model.mask_decoder.transformer.layers]
+    decoder: Any = model.mask_decoder
+    return [block.mlp for block in decoder.transformer.blocks]
 
 
 @torch.no_grad()

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amg_cli.models.sam import Embedding, Sam
+from amg_cli.models.kinds import Embedding
+from amg_cli.models.sam import Sam
 from training.recipe import STUDENT
 
 
@@ -50,7 +51,6 @@ def embed(student: Sam, features: Tensor) -> Embedding:
     """From `features_of` one image to its embedding, with gradients. features: (1, C, h, w)."""
     encoder: Any = student.image_encoder
     height, width = features.shape[2:]
-    positions = student.prompt_encoder.cell_positions((height, width))
     stride = student.config.stride
     embedded = encoder.neck(encoder.layers[NB_FROZEN:](features))
-    return Embedding(embedded, positions, (height * stride, width * stride))
+    return student.embedding((embedded,), (height * stride, width * stride))

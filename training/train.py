@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from amg_cli.models.mask_decoder import Decoded
+from amg_cli.models.kinds import Decoded
 from amg_cli.models.sam import Sam
 from training.data import Kind, Place, View, all_views, features_of_view, prompts_of, read_view
 from training.losses import dice, focal, iou

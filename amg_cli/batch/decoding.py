@@ -21,7 +21,7 @@ NO_MEMORY = Fault("not enough memory to decode it", "make it smaller")
 # A picture of 12 bits in a file of 16 has no high byte over 16, rounded; but a broken pixel may.
 _DARK, _BRIGHT_SHARE = 16, 0.001
 _ALMOST_BLACK = Fault(
-    "16 bits a channel, whose high byte, which is taken, is all but empty", "give --stretch"
+    "16 bits a channel, whose high byte, which is taken, is all but empty", "give `stretch`"
 )
 
 

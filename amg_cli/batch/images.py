@@ -124,4 +124,4 @@ def _where_else(folder: Path) -> str:
         below = any(True for _ in _walk(folder, recursive=True))
     except InputError:
         below = False
-    return "its sub-folders have some: add --recursive" if below else "check the path"
+    return "its sub-folders have some: add `recursive`" if below else "check the path"

@@ -21,7 +21,7 @@ from amg_cli.batch import headers
 from amg_cli.batch.headers import DamagedError, image_format
 
 AGAIN = "re-export or download it again"
-_TRUST = "raise --max-megapixels if you trust it"
+_TRUST = "raise `max_megapixels` if you trust it"
 # The largest WebP has hardly less (16383 x 16383), and a photograph from a camera half as many.
 # OpenCV takes up to 12 bytes a pixel, so 3 GiB for such an image; and a file that declares one
 # may have 100 bytes.

@@ -13,7 +13,7 @@ from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.core.interrupts import check
 from amg_cli.core.timings import Timings, collect, timed
 from amg_cli.formats.format import Format
-from amg_cli.generation import generate
+from amg_cli.generation.everything import generate
 from amg_cli.models.devices import synchronizer
 from amg_cli.models.sam import Sam
 
@@ -103,7 +103,7 @@ def _as_image_error(job: Job, error: Exception) -> ImageError:
         cause = f"{error.strerror or error}"
         return ImageError(error.filename or job.target, cause, "mend that and run again")
     if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
-        return ImageError(job.source, "out of memory", "lower --points-per-batch")
+        return ImageError(job.source, "out of memory", "lower `points_per_batch`")
     first_line = str(error).partition("\n")[0]
     cause = f"unexpected {type(error).__name__}: {first_line}"
     return ImageError(job.source, cause, "please report it with this image")

@@ -10,7 +10,7 @@ from typing import Any
 
 from amg_cli.batch.local import Work
 from amg_cli.core.errors import OutputError
-from amg_cli.models.cache import sha256_of
+from amg_cli.weights.cache import sha256_of
 
 FILE = "made_by.json"
 
@@ -21,7 +21,7 @@ def maker_of(work: Work) -> dict[str, Any]:
     return {
         "weights": None if model.checkpoint is None else sha256_of(model.checkpoint),
         "input_size": list(model.config.input_size),
-        "precision": str(model.precision).removeprefix("torch."),
+        "precision": str(model.modes.precision).removeprefix("torch."),
         "stretch": work.reading.stretch,
         **dataclasses.asdict(work.config),
     }
@@ -42,7 +42,7 @@ def claim(folder: Path, maker: Mapping[str, Any], holds_masks: bool) -> None:
         path.write_text(json.dumps(maker, indent=1) + "\n", encoding="utf-8")
         return
     except (OSError, ValueError) as error:
-        raise OutputError(path, f"cannot be read: {error}", "give another --output") from error
+        raise OutputError(path, f"cannot be read: {error}", "give another `output`") from error
     different = [
         f"{name} {_short(earlier.get(name))}, now {_short(value)}"
         for name, value in maker.items()
@@ -53,7 +53,7 @@ def claim(folder: Path, maker: Mapping[str, Any], holds_masks: bool) -> None:
 
 
 def _other(folder: Path, cause: str) -> OutputError:
-    return OutputError(folder, cause, "give another --output, or --masks to score them as they are")
+    return OutputError(folder, cause, "give another `output`, or `masks` to score them as they are")
 
 
 def _short(value: Any) -> str:

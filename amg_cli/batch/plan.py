@@ -38,12 +38,12 @@ def plan(inputs: Sequence[Path], output: Path, suffix: str, recursive: bool) -> 
     folder cannot be made; ConfigError where it is an input folder searched recursively.
     """
     if recursive and any(path.resolve() == output.resolve() for path in inputs):
-        cause = f"{output} is an input too, and --recursive would take its masks for images"
-        raise ConfigError("--output", cause, "write to another folder")
+        cause = f"{output} is an input too, and `recursive` would take its masks for images"
+        raise ConfigError("output", cause, "write to another folder")
     found = discover(inputs, recursive)
     sources = [source for source in found if not _inside(source, output, recursive)]
     if not sources:
-        raise InputError(output, "all images found are inside the output folder", "check --input")
+        raise InputError(output, "all images found are inside the output folder", "check `input`")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -70,8 +70,8 @@ def _devices() -> Iterator[tuple[str, str]]:
 
 
 def _weights() -> Iterator[tuple[str, str]]:
-    from amg_cli.models.cache import REINSTALL, cache_folder, is_present
-    from amg_cli.models.zoo import ZOO
+    from amg_cli.weights.cache import REINSTALL, cache_folder, is_present
+    from amg_cli.weights.zoo import ZOO
 
     try:
         folder = cache_folder()

@@ -13,15 +13,21 @@ import click
 from tqdm import tqdm
 
 from amg_cli.cli.figures import print_figures, write_json
-from amg_cli.cli.generate import MODEL_OPTIONS, given_reading, load_given_model
-from amg_cli.cli.options import PATH, generation_config, generation_options, option_name
+from amg_cli.cli.model_options import (
+    MODEL_OPTIONS,
+    READING_OPTIONS,
+    ModelOptions,
+    given_reading,
+)
+from amg_cli.cli.options import PATH, generation_config, generation_options
+from amg_cli.cli.words import option_name, say, warn
 from amg_cli.core.errors import ImageError, InputError, OutputError
 from amg_cli.core.interrupts import check, interrupted_with
 
 if TYPE_CHECKING:
     from amg_cli.batch.local import Outcome
     from amg_cli.batch.plan import Job
-    from amg_cli.core.masks import Mask
+    from amg_cli.core.mask import Mask
     from amg_cli.evaluate.scorers import Case, CocoScorer, Scorer
     from amg_cli.models.sam import Sam
 
@@ -87,6 +93,7 @@ _OPTIONS = (
         help="Write a page here, with plots and with the best and the worst images.",
     ),
     *MODEL_OPTIONS,
+    *READING_OPTIONS,
 )
 # fmt: on
 
@@ -133,7 +140,7 @@ def _compare(values: dict[str, Any]) -> int:
     if needed is None or share >= needed:
         return 0
     line = f"{share:.4f} of masks match at IoU {values['match_iou']}, not {needed}"
-    click.echo(f"amg: {line}", err=True)
+    say(line)
     return EXIT_BELOW_MINIMUM
 
 
@@ -144,7 +151,7 @@ def _score(values: dict[str, Any]) -> int:
     if values["one_prompt"] and not isinstance(scorer, CocoScorer):
         raise click.UsageError("--one-prompt needs true segments: --truth with a COCO file")
     needs_model = values["masks"] is None or values["one_prompt"]
-    model = load_given_model(values) if needs_model else None
+    model = ModelOptions.of(values).load() if needs_model else None
     exit_code, per_image = 0, {}
     with tempfile.TemporaryDirectory(prefix="amg-eval-") as scratch:
         masks_at = values["masks"] or values["output"] or Path(scratch)
@@ -217,9 +224,9 @@ def _jobs(values: dict[str, Any], cases: Sequence[Case], folder: Path, suffix: s
 def _say_of(outcome: Outcome, quiet: bool) -> None:
     """A line for what went wrong, or may have."""
     for warning in () if quiet else outcome.warnings:
-        click.echo(f"amg: warning: {warning}", err=True)
+        warn(warning)
     if outcome.error is not None:
-        click.echo(f"amg: {outcome.error}", err=True)
+        say(outcome.error)
 
 
 def _inside(truth: Path, file_name: str) -> PurePath:
@@ -238,7 +245,7 @@ def _reader(masks_at: Path, scorer: Scorer, scratch: Path) -> Callable[[Case], l
     sources = open_masks(masks_at, scorer, scratch)
     for case in scorer.cases:
         if case.file_name not in sources:
-            click.echo(f"amg: {case.file_name}: no masks of it; it counts as none found", err=True)
+            say(f"{case.file_name}: no masks of it; it counts as none found")
     return lambda case: sources[case.file_name]() if case.file_name in sources else []
 
 

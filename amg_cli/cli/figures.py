@@ -23,7 +23,7 @@ def print_figures(scores: Scores, nb_images: int) -> None:
     for group, figures in scores.items():
         click.echo(f"\n{group}")
         for name, value in figures.items():
-            click.echo(f"  {name.replace('_', ' '):<{width}} {_told(value):>10}")
+            click.echo(f"  {name.replace('_', ' '):<{width}} {_shown(value):>10}")
 
 
 def write_json(
@@ -39,7 +39,7 @@ def write_json(
         raise OutputError(path, error.strerror or str(error), "check --json") from error
 
 
-def _told(value: float) -> str:
+def _shown(value: float) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"

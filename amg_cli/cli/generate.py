@@ -2,70 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from amg_cli.cli.model_options import (
+    MODEL_OPTIONS,
+    READING_OPTIONS,
+    ModelOptions,
+    given_reading,
+)
 from amg_cli.cli.options import PATH, generation_config, generation_options
 from amg_cli.core.interrupts import interrupted_with
-
-if TYPE_CHECKING:
-    from amg_cli.batch.reading import Reading
-    from amg_cli.models.sam import Sam
 
 GO_ON = "finished images are kept; --on-exists skip goes on from here"
 
 # fmt: off
-MODEL_OPTIONS = (
-    click.option(
-        "--checkpoint", type=PATH, metavar="FILE",
-        help="The model's weights: an official checkpoint. Its architecture is read from it.",
-    ),
-    click.option(
-        "--model-type", metavar="NAME",
-        help="nano, which comes with amg; vit_t (MobileSAM), vit_b, vit_l or vit_h (called default "
-        "in the reference). Downloaded once if there is no --checkpoint, else what that must hold; "
-        "see amg models.  [default: nano]",
-    ),
-    click.option("--offline", is_flag=True, help="Never download weights."),
-    click.option(
-        "--stretch", is_flag=True, help="Scale images of 16 bits a channel by their range, from "
-        "their darkest value to their brightest, instead of taking the high byte."
-    ),
-    click.option(
-        "--strict", is_flag=True, help="An image with a warning, such as of damage that its "
-        "decoder saw, is an error."
-    ),
-    click.option(
-        "--max-megapixels", type=click.FloatRange(min=0, min_open=True), metavar="N",
-        help="Refuse images of more, by their header. [default: 268]",
-    ),
-    click.option(
-        "--device", default="auto", show_default=True, metavar="NAME",
-        help="auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N.",
-    ),
-    click.option(
-        "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto",
-        show_default=True, help="Of most products. auto is fp32, with the reference's masks; bf16 "
-        "is faster on processors that have it (see amg doctor), by a tenth with vit_t, and moves "
-        "outlines by pixels; the other models' encoders run in 16 bits too. fp16 is for GPUs.",
-    ),
-    click.option(
-        "--compile", "compiled", is_flag=True, help="Let torch compile the model: for a GPU and "
-        "many images, as the first takes a minute longer."
-    ),
-    click.option(
-        "--image-size", type=click.IntRange(min=16), metavar="N",
-        help="Longest side that images are scaled to, in pixels; faster and coarser when smaller. "
-        "[default: the model's own: 512 for nano, 1024 for the others]",
-    ),
-    click.option(
-        "--threads", type=click.IntRange(min=1), help="CPU threads. [default: torch's choice]"
-    ),
-    click.option("--quiet", is_flag=True, help="Nothing on stderr but errors."),
-)
 _OPTIONS = (
     click.option(
         "--input", "inputs", type=PATH, multiple=True,
@@ -89,6 +42,7 @@ _OPTIONS = (
         "in all, and how many masks each step left."
     ),
     *MODEL_OPTIONS,
+    *READING_OPTIONS,
 )
 # fmt: on
 
@@ -124,7 +78,7 @@ def run_generate(values: dict[str, Any]) -> int:
         if to_do:
             check_writable(values["output"])
             work = Work(
-                load_given_model(values),
+                ModelOptions.of(values).load(),
                 config,
                 output_format,
                 overwrite=values["on_exists"] == "overwrite",
@@ -141,47 +95,3 @@ def _check_given(values: dict[str, Any]) -> None:
     for name, option in (("inputs", "--input"), ("output", "--output")):
         if not values[name]:
             raise click.UsageError(f"Missing option '{option}'.")
-
-
-def given_reading(values: dict[str, Any]) -> Reading:
-    """How images are read, as --max-megapixels, --stretch and --strict say."""
-    from amg_cli.batch.integrity import MAX_PIXELS
-    from amg_cli.batch.reading import Reading
-
-    megapixels = values["max_megapixels"]
-    return Reading(
-        max_pixels=MAX_PIXELS if megapixels is None else int(megapixels * 1e6),
-        stretch=values["stretch"],
-        strict=values["strict"],
-    )
-
-
-def load_given_model(values: dict[str, Any]) -> Sam:
-    """The model that `MODEL_OPTIONS` name, on their device and with their threads."""
-    from amg_cli.models.cache import human_bytes
-    from amg_cli.models.compiled import check_compilable, compile_model
-    from amg_cli.models.devices import find_device, keep_memory, set_threads
-    from amg_cli.models.weights import load_model
-    from amg_cli.models.zoo import DEFAULT, ZOO
-
-    if not (values["checkpoint"] or values["model_type"] or values["quiet"]):
-        size = human_bytes(ZOO["vit_h"].size_bytes)
-        better = f"for better masks --model-type vit_h ({size}, downloaded)"
-        click.echo(f"amg: model {DEFAULT}, which comes with amg; {better}", err=True)
-    if values["compiled"]:
-        check_compilable(find_device(values["device"]))
-    keep_memory()
-    if values["threads"]:
-        set_threads(values["threads"])
-    model = load_model(
-        values["checkpoint"],
-        model_type=values["model_type"],
-        device=values["device"],
-        precision=values["precision"],
-        image_size=values["image_size"],
-        offline=values["offline"],
-        progress=not values["quiet"] and sys.stderr.isatty(),
-    )
-    if values["compiled"]:
-        compile_model(model)
-    return model

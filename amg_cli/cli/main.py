@@ -15,6 +15,7 @@ from amg_cli.cli.generate import generate_options, run_generate
 from amg_cli.cli.models import models
 from amg_cli.cli.process import prepare_process
 from amg_cli.cli.streams import ReaderGoneError, own_streams
+from amg_cli.cli.words import say
 from amg_cli.core.errors import AmgError
 from amg_cli.core.interrupts import Interrupted, signals_raise
 
@@ -44,10 +45,10 @@ class Amg(click.Group):
             except ReaderGoneError as error:
                 exit_code = error.exit_code
             except AmgError as error:
-                click.echo(f"amg: {error}", err=True)
+                say(error)
                 exit_code = error.exit_code
             except Interrupted as error:
-                click.echo(f"amg: {error}", err=True)
+                say(error)
                 exit_code = error.exit_code
         sys.exit(exit_code)
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amg_cli.core.errors import AmgError, ConfigError
+from amg_cli.cli.words import say
+from amg_cli.core.errors import AmgError
 from amg_cli.core.interrupts import interrupted_with
 
 if TYPE_CHECKING:
-    from amg_cli.models.zoo import KnownModel
+    from amg_cli.weights.zoo import KnownModel
 
 EXIT_DAMAGED = 1
 
@@ -40,19 +41,20 @@ def pull(names: tuple[str, ...], quiet: bool) -> None:
     A file that is there is checked too, and replaced if it is damaged. A download that was broken
     off goes on where it stopped.
     """
-    from amg_cli.models import cache, download
+    from amg_cli.weights import cache, download
+    from amg_cli.weights.zoo import known_model
 
     exit_code = 0
-    for known in [_find(name) for name in names]:
+    for known in [known_model(name) for name in names]:
         try:
             if not quiet and known.url and not cache.is_present(known):
                 size = cache.human_bytes(known.size_bytes)
-                click.echo(f"amg: {known.name}: {size} from {download.address(known)}", err=True)
+                say(f"{known.name}: {size} from {download.address(known)}")
             progress = not quiet and sys.stderr.isatty()
             with interrupted_with("amg models pull goes on from here"):
                 file = download.pull(known, progress=progress, recheck=True)
         except AmgError as error:
-            click.echo(f"amg: {error}", err=True)
+            say(error)
             exit_code = exit_code or error.exit_code
         else:
             click.echo(file)
@@ -66,14 +68,14 @@ def verify(names: tuple[str, ...]) -> None:
 
     Those named, or all that are here: ok, damaged or missing. The exit code is 1 unless all are ok.
     """
-    from amg_cli.models import cache
-    from amg_cli.models.zoo import ZOO
+    from amg_cli.weights import cache
+    from amg_cli.weights.zoo import ZOO, known_model
 
-    chosen = [_find(name) for name in names]
+    chosen = [known_model(name) for name in names]
     if not names:
         chosen = [known for known in ZOO.values() if cache.cached_path(known).exists()]
         if not chosen:
-            click.echo(f"amg: no model is in {cache.cache_folder()}", err=True)
+            say(f"no model is in {cache.cache_folder()}")
     exit_code = 0
     for known in chosen:
         path = cache.cached_path(known)
@@ -83,7 +85,7 @@ def verify(names: tuple[str, ...]) -> None:
             remedy = (
                 f"amg models pull {known.name} gets a good one" if known.url else cache.REINSTALL
             )
-            click.echo(f"amg: {path}: {state}; {remedy}", err=True)
+            say(f"{path}: {state}; {remedy}")
             exit_code = EXIT_DAMAGED
     sys.exit(exit_code)
 
@@ -92,24 +94,16 @@ def verify(names: tuple[str, ...]) -> None:
 @click.argument("name")
 def path(name: str) -> None:
     """Print where the model's file is, or will be."""
-    from amg_cli.models.cache import cached_path
+    from amg_cli.weights.cache import cached_path
+    from amg_cli.weights.zoo import known_model
 
-    click.echo(cached_path(_find(name)))
-
-
-def _find(name: str) -> KnownModel:
-    from amg_cli.models.zoo import ZOO, find_known
-
-    known = find_known(name)
-    if known is None:
-        raise ConfigError("model", f"{name} is not known", f"known: {', '.join(ZOO)}")
-    return known
+    click.echo(cached_path(known_model(name)))
 
 
 def _show_table() -> None:
     """Two blocks, so that addresses do not push the figures apart."""
-    from amg_cli.models import cache, download
-    from amg_cli.models.zoo import ZOO
+    from amg_cli.weights import cache, download
+    from amg_cli.weights.zoo import ZOO
 
     rows = [("name", "parameters", "size", "licence", "present", "also called")]
     places = []

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from amg_cli.cli.words import option_name
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError, InputError
 
@@ -39,8 +40,8 @@ def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each setting of `GenerationConfig` to a click command."""
     for setting in reversed(dataclasses.fields(GenerationConfig)):
         default = setting.default
-        told = f"default: {default:.4g}; {setting.metadata['range']}"
-        help_line = f"{setting.metadata['help']} [{told}]"
+        values = f"default: {default:.4g}; {setting.metadata['range']}"
+        help_line = f"{setting.metadata['help']} [{values}]"
         option = click.option(
             option_name(setting.name), type=type(default), default=default, help=help_line
         )
@@ -55,8 +56,3 @@ def generation_config(values: Mapping[str, Any]) -> GenerationConfig:
         return GenerationConfig(**{name: values[name] for name in names})
     except ConfigError as error:
         raise click.BadParameter(error.cause, param_hint=option_name(error.where)) from error
-
-
-def option_name(setting: str) -> str:
-    """`points_per_side` -> `--points-per-side`."""
-    return "--" + setting.replace("_", "-")

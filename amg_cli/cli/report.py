@@ -13,7 +13,8 @@ from tqdm import tqdm
 from amg_cli.batch.local import Outcome
 from amg_cli.batch.plan import Job
 from amg_cli.cli.timings import one_image, whole_run
-from amg_cli.core.errors import ImageError, one_line
+from amg_cli.cli.words import say, warn
+from amg_cli.core.errors import ImageError
 from amg_cli.core.timings import Timings
 
 
@@ -40,11 +41,11 @@ class Report:
         """Print and count one outcome."""
         with tqdm.external_write_mode(file=sys.stderr):
             self._warned += bool(outcome.warnings)
-            for warning in outcome.warnings:
-                self._say(f"warning: {warning}")
+            for warning in () if self._quiet else outcome.warnings:
+                warn(warning)
             if outcome.error is not None:
                 self._failed += 1
-                click.echo(f"amg: {outcome.error}", err=True)
+                say(outcome.error)
             elif outcome.nb_masks is None:
                 self._skipped += 1
             else:
@@ -55,7 +56,7 @@ class Report:
                 if self._timings and outcome.timings:
                     self._timings.add(outcome.timings)
                     line = f"{outcome.job.source}: {one_image(outcome.timings)}"
-                    click.echo(f"amg: {one_line(line)}", err=True)
+                    say(line)
         self._bar.update()
 
     def __enter__(self) -> Report:
@@ -80,4 +81,4 @@ class Report:
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            click.echo(f"amg: {one_line(line)}", err=True)
+            say(line)

@@ -13,6 +13,8 @@ from torch import Tensor
 # they cost more; elsewhere there is no float64.
 ALL_PAIRS, MAX_ALL_PAIRS = ("cuda",), 8192
 
+EDGE_MARGIN_PX = 20  # how near to an edge of its crop a mask is cut there
+
 
 def mask_boxes(masks: Tensor) -> Tensor:
     """The box of each mask's pixels; 0,0,0,0 for an empty mask. (N, H, W) bool -> (N, 4) int64.
@@ -31,11 +33,6 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
     first = flags.argmax(dim=1)
     last = occupied.shape[1] - 1 - flags.flip(1).argmax(dim=1)
     return first, torch.where(occupied.any(dim=1), last, 0)
-
-
-def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:
-    """(…, 4) -> (…, 4): x, y, x1 - x0, y1 - y0 (no + 1: the reference's width and height)."""
-    return torch.cat([boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]], dim=-1)
 
 
 def box_area(boxes_xyxy: Tensor) -> Tensor:
@@ -98,7 +95,7 @@ def _alive_at_once(boxes: Tensor, iou_thresh: float) -> Tensor:
 
 
 def touches_crop_edge(
-    boxes_xyxy: Tensor, crop_xyxy: Tensor, image_xyxy: Tensor, margin_px: int = 20
+    boxes_xyxy: Tensor, crop_xyxy: Tensor, image_xyxy: Tensor, margin_px: int = EDGE_MARGIN_PX
 ) -> Tensor:
     """Whether a box ends at an edge of its crop that is no edge of the image. (N, 4) -> (N,) bool.
 

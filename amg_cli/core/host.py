@@ -26,6 +26,7 @@ def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def own_types(*args: P.args, **kwargs: P.kwargs) -> R:
+        """As the function."""
         with ExitStack() as off:
             for kind in AUTOCASTING:
                 if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):

@@ -7,14 +7,11 @@ compressed to text. H and W are the mask's height and width in pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from torch import Tensor
-from torch.nn import functional as F
 
 
 class Rle(TypedDict):
@@ -55,34 +52,16 @@ def encode_strips(
         changes.append(nb_read + np.flatnonzero(flat[1:] != flat[:-1]))
         nb_read, last, column_px = nb_read + columns.size, bool(flat[-1]), columns.shape[1]
     changes.append(np.array([nb_read] if last else [], dtype=np.int64))
-    return _from_changes(np.concatenate(changes), column_px, top_left, size_hw)
+    return from_changes(np.concatenate(changes), column_px, top_left, size_hw)
 
 
-def encode_on_device(
-    masks: Tensor, top_left: tuple[int, int], size_hw: tuple[int, int]
-) -> list[Rle]:
-    """As `encode_strips`, each of one strip of one place, (K, h, w) bool on any device.
-
-    What comes to the CPU is where a pixel differs from the one before it.
-    """
-    columns = masks.mT
-    if masks.shape[1] < size_hw[0]:
-        columns = F.pad(columns, (0, 1))
-    flat = F.pad(columns.flatten(1), (1, 1))
-    mask, change = (flat[:, 1:] != flat[:, :-1]).nonzero().cpu().numpy().T
-    bounds = np.searchsorted(mask, np.arange(len(masks) + 1))
-    return [
-        _from_changes(change[first:last], columns.shape[2], top_left, size_hw)
-        for first, last in pairwise(bounds)
-    ]
-
-
-def _from_changes(
+def from_changes(
     changes: NDArray[np.int64], column_px: int, top_left: tuple[int, int], size_hw: tuple[int, int]
 ) -> Rle:
-    """From where strips, read column by column, change between 0, which they start with, and 1.
+    """A mask of (H, W), from where it changes between 0, which it starts with, and 1.
 
-    column_px: pixels of a column as read
+    changes: places in strips of columns that are read one column after another
+    column_px: pixels of a column as read; top_left: where the first of them lies in the mask
     """
     (top, left), (height, width) = top_left, size_hw
     column, row = np.divmod(changes, column_px or 1)
@@ -132,9 +111,9 @@ def counts(rle: Rle) -> list[int]:
     return _runs_of(rle["counts"]).tolist()
 
 
-def merge(rles: Sequence[Rle], intersect: bool = False) -> Rle:
-    """The union of masks of one size, or their intersection."""
-    merged = coco_mask.merge(list(rles), intersect=intersect)
+def merge(rles: Sequence[Rle]) -> Rle:
+    """The union of masks of one size."""
+    merged = coco_mask.merge(list(rles))
     return {
         "size": [int(side) for side in merged["size"]],
         "counts": merged["counts"].decode("ascii"),

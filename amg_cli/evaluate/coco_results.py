@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from amg_cli.core.errors import InputError
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.evaluate.truth import MALFORMED, to_rle
 
 FIELDS = "a list of records with image_id, segmentation and score"
@@ -78,7 +78,7 @@ def _records(path: Path) -> Iterator[Any]:
             file.seek(0)
             yield from ijson.items(file, "item", use_float=True)
     except OSError as error:
-        raise InputError(path, error.strerror or str(error), "check --masks") from error
+        raise InputError(path, error.strerror or str(error), "check `masks`") from error
     except (ijson.JSONError, UnicodeDecodeError) as error:
         told = error.args[0]
         text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)

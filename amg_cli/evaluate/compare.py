@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
 from amg_cli.evaluate.segments import iou_matrix
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import InputError, OutputError
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
 from amg_cli.evaluate.partitions import read_bsds
 from amg_cli.evaluate.recall import IOU_THRESHOLDS, SIZES
@@ -92,7 +92,7 @@ def write_page(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "index.html").write_text("\n".join(parts), encoding="utf-8")
     except OSError as error:
-        raise OutputError(folder, error.strerror or str(error), "check --report") from error
+        raise OutputError(folder, error.strerror or str(error), "check `report`") from error
 
 
 def _told(case: Any, figure: float) -> str:
@@ -126,7 +126,7 @@ def _plots(scorer: Scorer, by_image: Sequence[float], name: str) -> str:
         from matplotlib.figure import Figure
     except ImportError as error:
         remedy = "pip install 'amg-cli[eval]'"
-        raise InputError("--report", "plots are drawn by matplotlib", remedy) from error
+        raise InputError("report", "plots are drawn by matplotlib", remedy) from error
     plots = []
 
     def plot(alt: str) -> Any:

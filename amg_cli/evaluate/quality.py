@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.evaluate.one_prompt import PromptedSegment, PromptKind, prompt_scores
 from amg_cli.evaluate.partitions import Labels, PartitionScores, flatten, score_partition
 from amg_cli.evaluate.recall import RecallTally

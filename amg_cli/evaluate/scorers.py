@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from amg_cli.core.errors import InputError
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.evaluate.partitions import read_bsds
 from amg_cli.evaluate.quality import PartitionQuality, Scores, SegmentQuality
 from amg_cli.evaluate.segments import mean

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
 from amg_cli.evaluate.truth import TrueImage
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from amg_cli.core.errors import InputError
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.evaluate.coco_results import image_file, read_image_results, split_by_image
 from amg_cli.evaluate.scorers import CocoScorer, Scorer
 from amg_cli.formats.found import Found, find_masks, masks_of
@@ -28,7 +28,7 @@ def open_masks(path: Path, scorer: Scorer, scratch: Path) -> Sources:
 def _in_results(path: Path, scorer: Scorer, scratch: Path) -> Sources:
     if not isinstance(scorer, CocoScorer):
         cause = "a results file names images by an id, which this truth does not have"
-        raise InputError(path, cause, "give a folder that amg --output wrote")
+        raise InputError(path, cause, "give a run's `output`")
     split_by_image(path, scratch)
     files = [(case, image_file(scratch, case.image_id)) for case in scorer.cases]
     return {
@@ -48,5 +48,5 @@ def _in_folder(folder: Path, scorer: Scorer) -> Sources:
         owner = owners.setdefault(there, case.file_name)
         if owner != case.file_name:
             cause = f"the masks of {owner}, or of {case.file_name}?"
-            raise InputError(there.path, cause, "write them with --recursive")
+            raise InputError(there.path, cause, "write them with `recursive`")
     return {name: there.read for there, name in owners.items()}

@@ -71,7 +71,7 @@ def read_coco(path: Path) -> list[TrueImage]:
             for i in data["images"]
         ]
     except OSError as error:
-        raise InputError(path, error.strerror or str(error), "check --truth") from error
+        raise InputError(path, error.strerror or str(error), "check `truth`") from error
     except (*MALFORMED, RecursionError) as error:
         cause = f"not COCO instances ({type(error).__name__}: {error})"
         raise InputError(path, cause, f"it must hold {FIELDS}") from error

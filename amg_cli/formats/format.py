@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import cv2
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import InputError, reason
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.formats import reference_png, reference_rle
 from amg_cli.formats.format import Format
 
@@ -42,7 +42,7 @@ def find_masks(folder: Path) -> dict[str, Found]:
     Raises InputError where there is no such folder, or nothing in it, or it cannot be read.
     """
     if not folder.is_dir():
-        raise InputError(folder, "no such folder", "give what amg --output wrote")
+        raise InputError(folder, "no such folder", "give a run's `output`")
     found: dict[str, Found] = {}
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -55,7 +55,7 @@ def find_masks(folder: Path) -> dict[str, Found]:
         except OSError as error:
             raise InputError(error.filename or path, reason(error), "check its rights") from error
     if not found:
-        raise InputError(folder, "no masks of amg in it", "give what amg --output wrote")
+        raise InputError(folder, "no masks of amg in it", "give a run's `output`")
     return found
 
 

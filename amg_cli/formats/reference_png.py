@@ -13,18 +13,20 @@ import cv2
 import numpy as np
 
 from amg_cli.core import rle
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.formats.format import Format
+from amg_cli.formats.reference_record import mask_of, reference_record
 
 TABLE = "metadata.csv"
+BOX_PARTS = ("x0", "y0", "w", "h")
 COLUMNS = (
     "id",
     "area",
-    *("bbox_x0", "bbox_y0", "bbox_w", "bbox_h"),
+    *(f"bbox_{part}" for part in BOX_PARTS),
     *("point_input_x", "point_input_y"),
     "predicted_iou",
     "stability_score",
-    *("crop_box_x0", "crop_box_y0", "crop_box_w", "crop_box_h"),
+    *(f"crop_box_{part}" for part in BOX_PARTS),
 )
 
 
@@ -43,7 +45,7 @@ def write(masks: Sequence[Mask], folder: Path) -> None:
     folder.mkdir()
     lines = [",".join(COLUMNS)]
     for i, mask in enumerate(masks):
-        record = mask.to_reference_dict("coco_rle")
+        record = reference_record(mask)
         # imencode and not imwrite, which reports a full disk by a return value alone.
         _, png = cv2.imencode(".png", mask.array().astype(np.uint8) * 255)
         (folder / f"{i}.png").write_bytes(png.tobytes())
@@ -74,20 +76,14 @@ def _mask(folder: Path, row: dict[str, str]) -> Mask:
     pixels = cv2.imdecode(png, cv2.IMREAD_GRAYSCALE)
     if pixels is None:
         raise ValueError(f"{folder}: {row['id']}.png is no image")
-    return Mask(
-        rle=rle.encode(pixels > 0),
-        box_xyxy=_box_xyxy(row, "bbox"),
-        pred_iou=float(row["predicted_iou"]),
-        stability_score=float(row["stability_score"]),
-        point_xy=(float(row["point_input_x"]), float(row["point_input_y"])),
-        crop_box_xyxy=_box_xyxy(row, "crop_box"),
-    )
-
-
-def _box_xyxy(row: dict[str, str], name: str) -> tuple[int, int, int, int]:
-    # The reference writes some boxes as floats.
-    x0, y0, width, height = (int(float(row[f"{name}_{part}"])) for part in ("x0", "y0", "w", "h"))
-    return x0, y0, x0 + width, y0 + height
+    values = {
+        "bbox": [row[f"bbox_{part}"] for part in BOX_PARTS],
+        "crop_box": [row[f"crop_box_{part}"] for part in BOX_PARTS],
+        "point_coords": [(row["point_input_x"], row["point_input_y"])],
+        "predicted_iou": row["predicted_iou"],
+        "stability_score": row["stability_score"],
+    }
+    return mask_of(rle.encode(pixels > 0), values)
 
 
 FORMAT = Format(suffix="", is_own=is_own, write=write, read=read)

@@ -11,10 +11,10 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.formats.format import Format
+from amg_cli.formats.reference_record import mask_of, reference_record
 
 KEYS = {"segmentation", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box"}
 _FIRST_BYTES = 2**13  # most first records are shorter
@@ -39,35 +39,18 @@ def is_own(path: Path) -> bool:
 
 
 def write(masks: Sequence[Mask], path: Path) -> None:
-    """A bare list of `Mask.to_reference_dict` records."""
-    records = [mask.to_reference_dict("coco_rle") for mask in masks]
+    """A bare list of the reference's records."""
+    records = [reference_record(mask) for mask in masks]
     path.write_text(json.dumps(records), encoding="ascii")
 
 
 def read(path: Path) -> list[Mask]:
     """The masks of such a file, ours or the reference's own, in order."""
     try:
-        return [_mask(record) for record in json.loads(path.read_text(encoding="ascii"))]
+        records = json.loads(path.read_text(encoding="ascii"))
+        return [mask_of(record["segmentation"], record) for record in records]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a list of mask records ({error!r})") from error
-
-
-def _mask(record: dict[str, Any]) -> Mask:
-    point_x, point_y = record["point_coords"][0]
-    return Mask(
-        rle=record["segmentation"],
-        box_xyxy=_box_xyxy(record["bbox"]),
-        pred_iou=record["predicted_iou"],
-        stability_score=record["stability_score"],
-        point_xy=(point_x, point_y),
-        crop_box_xyxy=_box_xyxy(record["crop_box"]),
-    )
-
-
-def _box_xyxy(box_xywh: Sequence[float]) -> tuple[int, int, int, int]:
-    # The reference writes some boxes as floats.
-    x0, y0, width, height = (int(value) for value in box_xywh)
-    return x0, y0, x0 + width, y0 + height
 
 
 FORMAT = Format(suffix=".json", is_own=is_own, write=write, read=read)

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.boxes import mask_boxes, nms
+from amg_cli.core.boxes import mask_boxes
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.masks import Candidates
 from amg_cli.core.rle import Rle
 from amg_cli.core.timings import count, timed
-from amg_cli.generation.encoded_crop import EncodedCrop
-from amg_cli.generation.select import high_pred_iou, is_stable
+from amg_cli.generation.encoded_view import EncodedView
+from amg_cli.generation.select import high_pred_iou, is_stable, staying_within
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Sam
 
@@ -66,10 +69,10 @@ class Measured:
         return Measured(*(torch.cat(column) for column in columns))
 
 
-def propose_on_device(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> Candidates:
-    """The candidates of a crop that survive suppression within it, best first.
+def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -> Candidates:
+    """The candidates of a crop, but those that `select` would suppress within it; best first.
 
-    `select` would suppress the others by the same settings; here they need no RLE.
+    It does so here too, by the same function, so that the others need no RLE.
     """
     points_xy = crop.input_xy()
     nb_padded = -(-len(points_xy) // GROUP) * GROUP
@@ -89,7 +92,7 @@ def propose_on_device(model: Sam, crop: EncodedCrop, config: GenerationConfig) -
     candidates = Measured.concat(found)
     with timed("nms"):
         boxes_xyxy = candidates.boxes_xyxy.to(model.device)
-        kept = nms(boxes_xyxy, candidates.pred_iou, config.box_nms_thresh)
+        kept = staying_within(boxes_xyxy, candidates.pred_iou, config)
     with timed("rle"):
         rles = _rles(_rows(low_res, kept), crop, model.config.mask_threshold)
     best = candidates[kept]
@@ -97,7 +100,7 @@ def propose_on_device(model: Sam, crop: EncodedCrop, config: GenerationConfig) -
 
 
 def measure(
-    model: Sam, crop: EncodedCrop, points_xy: Tensor, prompts: Tensor, config: GenerationConfig
+    model: Sam, crop: EncodedView, points_xy: Tensor, prompts: Tensor, config: GenerationConfig
 ) -> tuple[list[Tensor], Measured]:
     """Draw and measure every mask of some points, whole groups. Nothing here waits for the device.
 
@@ -122,7 +125,7 @@ def measure(
 
 
 def _counts_and_boxes(
-    low_res: Tensor, crop: EncodedCrop, threshold: float, config: GenerationConfig
+    low_res: Tensor, crop: EncodedView, threshold: float, config: GenerationConfig
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As in `Measured`: nb_pixels, nb_high, nb_low and boxes_xyxy of masks (K, h, w)."""
     offset = config.stability_score_offset
@@ -138,7 +141,7 @@ def _counts_and_boxes(
     return nb_pixels, nb_high, nb_low, torch.cat(boxes)
 
 
-def _passing(measured: Measured, crop: EncodedCrop, config: GenerationConfig) -> Tensor:
+def _passing(measured: Measured, crop: EncodedView, config: GenerationConfig) -> Tensor:
     """Which pass the thresholds, are not empty, and end at no inner edge of the crop: indices."""
     real = measured.prompt < len(crop.points_xy)
     likely = high_pred_iou(measured.pred_iou, config) & real
@@ -162,16 +165,35 @@ def _rows(parts: Sequence[Tensor], index: Tensor) -> Tensor:
     return rows
 
 
-def _rles(low_res: Tensor, crop: EncodedCrop, threshold: float) -> list[Rle]:
+def _rles(low_res: Tensor, crop: EncodedView, threshold: float) -> list[Rle]:
     """Of masks (K, h, w), at the image's size."""
     rles: list[Rle] = []
     for part in torch.split(low_res, _masks_at_a_time(crop)):
         masks = crop.frame.to_image_logits(part) > threshold
-        rles += rle_codec.encode_on_device(masks, crop.top_left, crop.image_hw)
+        rles += encode_on_device(masks, crop.top_left, crop.image_hw)
     return rles
 
 
-def _masks_at_a_time(crop: EncodedCrop) -> int:
+def encode_on_device(
+    masks: Tensor, top_left: tuple[int, int], size_hw: tuple[int, int]
+) -> list[Rle]:
+    """As `rle.encode_strips`, each of one strip of one place, (K, h, w) bool on any device.
+
+    What comes to the CPU is where a pixel differs from the one before it.
+    """
+    columns = masks.mT
+    if masks.shape[1] < size_hw[0]:
+        columns = F.pad(columns, (0, 1))
+    flat = F.pad(columns.flatten(1), (1, 1))
+    mask, change = (flat[:, 1:] != flat[:, :-1]).nonzero().cpu().numpy().T
+    bounds = np.searchsorted(mask, np.arange(len(masks) + 1))
+    return [
+        rle_codec.from_changes(change[first:last], columns.shape[2], top_left, size_hw)
+        for first, last in pairwise(bounds)
+    ]
+
+
+def _masks_at_a_time(crop: EncodedView) -> int:
     """So many that neither step of upsampling holds more than PIXELS_AT_A_TIME."""
     frame = crop.frame
     largest = max(height * width for height, width in (frame.image_hw, frame.input_hw))

@@ -15,8 +15,9 @@ from amg_cli.core.host import without_autocast
 from amg_cli.core.image import ImageLike, as_rgb
 from amg_cli.core.timings import timed
 from amg_cli.generation.arguments import check_model
+from amg_cli.models.kinds import Embedding
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
-from amg_cli.models.sam import Embedding, Sam
+from amg_cli.models.sam import Sam
 
 PROMPTS_AT_A_TIME, MASKS_A_PROMPT = 4, 3
 PIXELS_RETURNED = 2**28  # of the masks of one prediction: 0.27 GB
@@ -52,9 +53,7 @@ def encode_image(model: Sam, image_rgb: ImageLike) -> Encoded:
     check_model(model)
     pixels_rgb = as_rgb(image_rgb)
     config = model.config
-    multiple = 0 if config.fixed_input_size else config.stride
-    height, width = pixels_rgb.shape[:2]
-    frame = Frame.fit((height, width), config.input_size, multiple)
+    frame = config.frame((pixels_rgb.shape[0], pixels_rgb.shape[1]))
     with timed("resize"):
         pixels = frame.model_input(pixels_rgb, config.mean, config.std)
     with timed("encode"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amg_cli.core import rle as rle_codec
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.image import ImageLike, as_rgb
-from amg_cli.core.masks import Candidates
 from amg_cli.core.timings import count, timed
-from amg_cli.core.upsample import DrawnMask, draw_masks
 from amg_cli.generation.arguments import check_arguments
-from amg_cli.generation.encoded_crop import EncodedCrop
-from amg_cli.generation.grid import checked_grids, crops
-from amg_cli.generation.grid import point_grids as regular_grids
+from amg_cli.generation.drawing import DrawnMask, draw_masks
+from amg_cli.generation.encoded_view import EncodedView
 from amg_cli.generation.on_device import propose_on_device
 from amg_cli.generation.parallel import in_parallel, nb_workers
 from amg_cli.generation.select import high_pred_iou, is_stable
-from amg_cli.models import fast_decoder
+from amg_cli.generation.views import views
+from amg_cli.models.devices import is_cpu
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Sam
 
@@ -35,7 +34,7 @@ CELLS_A_GROUP, MAX_GROUP = 16 * 4096, 64
 
 
 @dataclass(frozen=True)
-class Drawn:
+class LowRes:
     """Masks that pass the score, at low resolution.
 
     low_res (K, h, w) logits; pred_iou (K,); prompt (K,): the index of each mask's point
@@ -62,19 +61,18 @@ def propose(
     """
     check_arguments(image_rgb, model, config)
     pixels = as_rgb(image_rgb)
-    grids = regular_grids(config) if point_grids is None else checked_grids(point_grids, config)
-    height, width = pixels.shape[:2]
+    looks = views((pixels.shape[0], pixels.shape[1]), config, point_grids)
     parts: list[Candidates] = []
-    for crop in crops((height, width), config):
-        encoded = EncodedCrop.of(model, pixels, crop, grids[crop.layer])
-        if model.device.type in fast_decoder.IN_PARTS:
+    for view in looks:
+        encoded = EncodedView.of(model, pixels, view)
+        if is_cpu(model.device):
             parts += _propose_on_cpu(model, encoded, config)
         else:
             parts.append(propose_on_device(model, encoded, config))
-    return Candidates.concat(parts)
+    return replace(Candidates.concat(parts), nb_views=len(looks))
 
 
-def _propose_on_cpu(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> list[Candidates]:
+def _propose_on_cpu(model: Sam, crop: EncodedView, config: GenerationConfig) -> list[Candidates]:
     """The candidates of one batch of points after another; several are worked on at once.
 
     A batch is whole groups, as many as a worker's share of points_per_batch needs.
@@ -85,19 +83,19 @@ def _propose_on_cpu(model: Sam, crop: EncodedCrop, config: GenerationConfig) -> 
 
     def of_batch(first: int) -> Candidates:
         """Those of the groups from `first` on."""
-        drawn = _draw(model, crop, config, groups[first : first + at_a_time], size)
-        return _measure(drawn, crop, model.config.mask_threshold, config)
+        passing = _decode(model, crop, config, groups[first : first + at_a_time], size)
+        return _measure(passing, crop, model.config.mask_threshold, config)
 
     return in_parallel(of_batch, range(0, len(groups), at_a_time))
 
 
-def _draw(
+def _decode(
     model: Sam,
-    crop: EncodedCrop,
+    crop: EncodedView,
     config: GenerationConfig,
     groups: Sequence[tuple[int, Tensor]],
     size: int,
-) -> Drawn:
+) -> LowRes:
     """Decode groups of up to `size` points, numbered, and draw the masks that pass the score."""
     numbers = torch.arange(size, dtype=torch.int64, device="cpu")
     labels = torch.full((size, 1), FOREGROUND, dtype=torch.int64, device="cpu")
@@ -114,16 +112,16 @@ def _draw(
         count("candidates", len(group) * keep.shape[1])
         pred_iou.append(decoded.scores[keep])
         prompt.append(number * size + keep.nonzero()[:, 0])
-    return Drawn(torch.cat(low_res), torch.cat(pred_iou), torch.cat(prompt))
+    return LowRes(torch.cat(low_res), torch.cat(pred_iou), torch.cat(prompt))
 
 
 def _measure(
-    drawn: Drawn, crop: EncodedCrop, threshold: float, config: GenerationConfig
+    passing: LowRes, crop: EncodedView, threshold: float, config: GenerationConfig
 ) -> Candidates:
     """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge."""
     rles, boxes, stability, kept = [], [], [], []
-    masks = draw_masks(crop.frame, drawn.low_res, threshold, config.stability_score_offset)
-    for i in range(len(drawn.low_res)):
+    masks = draw_masks(crop.frame, passing.low_res, threshold, config.stability_score_offset)
+    for i in range(len(passing.low_res)):
         with timed("upsample"):
             mask = next(masks)
             score = torch.tensor(mask.stability_score, dtype=torch.float32, device="cpu")
@@ -137,16 +135,18 @@ def _measure(
             boxes.append(box_xyxy)
             stability.append(score)
             kept.append(i)
-    count("after IoU", len(drawn.low_res))
+    count("after IoU", len(passing.low_res))
     count("after stability", len(rles))
     in_image = torch.tensor(boxes, dtype=torch.int64, device="cpu").view(-1, 4)
     boxes_xyxy = crop.in_crop(in_image)
     scores = torch.tensor(stability, dtype=torch.float32, device="cpu")
-    candidates = crop.candidates(rles, boxes_xyxy, drawn.pred_iou[kept], scores, drawn.prompt[kept])
+    candidates = crop.candidates(
+        rles, boxes_xyxy, passing.pred_iou[kept], scores, passing.prompt[kept]
+    )
     return candidates[~crop.is_cut(boxes_xyxy)]
 
 
-def _encode(mask: DrawnMask, crop: EncodedCrop) -> rle_codec.Rle:
+def _encode(mask: DrawnMask, crop: EncodedView) -> rle_codec.Rle:
     """A mask of a crop, placed in the image; never more of it is in one piece than a strip."""
     place = (crop.top_left[0] + mask.top_left[0], crop.top_left[1] + mask.top_left[1])
     return rle_codec.encode_strips(mask.strips(), place, crop.image_hw)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.boxes import box_area, mask_boxes, nms
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.masks import Candidates, Mask
+from amg_cli.core.mask import Mask
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.regions import remove_small_regions
 
@@ -46,14 +47,22 @@ def is_stable(stability_score: Tensor, config: GenerationConfig) -> Tensor:
     return stability_score >= config.stability_score_thresh
 
 
+def staying_within(boxes_xyxy: Tensor, pred_iou: Tensor, config: GenerationConfig) -> Tensor:
+    """The first suppression, within one crop: indices of the boxes that stay, best first.
+
+    boxes_xyxy (N, 4), pred_iou (N,) -> (K,), on the CPU. Source: the reference generator, step 8.
+    """
+    return nms(boxes_xyxy, pred_iou, config.box_nms_thresh)
+
+
 def _without_duplicates(candidates: Candidates, config: GenerationConfig) -> Candidates:
-    """Suppression within each crop by predicted IoU, then between crops: the smaller crop wins."""
+    """Suppression within each crop by predicted IoU, then between views: the smaller crop wins."""
     kept = []
     for members in _by_crop(candidates.crop_boxes_xyxy):
         in_crop = candidates[members]
         kept.append(_survivors(in_crop, in_crop.pred_iou, config.box_nms_thresh))
     candidates = Candidates.concat(kept)
-    if config.crop_n_layers == 0:
+    if candidates.nb_views == 1:
         return candidates
     smallness = 1 / box_area(candidates.crop_boxes_xyxy)
     return _survivors(candidates, smallness, config.crop_nms_thresh)
@@ -71,10 +80,10 @@ def _survivors(candidates: Candidates, scores: Tensor, iou_thresh: float) -> Can
     is_flat = box_area(kept.boxes_xyxy) == 0
     if iou_thresh >= 1 or not is_flat.any():
         return kept
-    is_first, seen = torch.ones_like(is_flat), set()
+    is_first, before = torch.ones_like(is_flat), set()
     for i in is_flat.nonzero()[:, 0].tolist():
-        is_first[i] = kept.rles[i]["counts"] not in seen
-        seen.add(kept.rles[i]["counts"])
+        is_first[i] = kept.rles[i]["counts"] not in before
+        before.add(kept.rles[i]["counts"])
     return kept[is_first]
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import torch
 
 from amg_cli.core.errors import DeviceError
-from amg_cli.models import fast_decoder
+from amg_cli.models.devices import is_cpu
 from amg_cli.models.sam import Sam
 
 
 def check_compilable(device: torch.device) -> None:
-    """Raises DeviceError for a device on which compiling would not pay: a CPU."""
-    if device.type in fast_decoder.IN_PARTS:
+    """Raises DeviceError for a device on which compiling would make it slower: a CPU."""
+    if is_cpu(device):
         raise DeviceError("compiling", "makes it slower on a CPU", "leave it out, or use a GPU")
 
 
@@ -29,9 +30,6 @@ def compile_model(model: Sam, backend: str | Callable[..., Any] = "inductor") ->
     Errors as of `check_compilable`.
     """
     check_compilable(model.device)
-    model.fixed_shapes = True
+    compiled = cache(partial(torch.compile, backend=backend, dynamic=False))
+    model.modes = replace(model.modes, fixed_shapes=True, compiled=compiled)
     model.config = replace(model.config, fixed_input_size=True)
-    model.image_encoder.compile(backend=backend, dynamic=False)
-    decoder = model.mask_decoder
-    decoder.transform = torch.compile(decoder.transform, backend=backend, dynamic=False)
-    decoder.draw_all = torch.compile(decoder.draw_all, backend=backend, dynamic=False)

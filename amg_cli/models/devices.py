@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -13,14 +10,20 @@ import torch
 
 from amg_cli.core.errors import DeviceError
 
+CPUS = ("cpu",)  # torch's names
 PRECISIONS = {
     "auto": torch.float32,
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-# By their numbers in malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD.
-MALLOC_SETTINGS = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
+
+
+def is_cpu(device: torch.device) -> bool:
+    """Whether the program computes itself there: small parts that stay in a cache, nothing drawn
+    that need not be; on other devices it gives out whole work in fixed shapes, and waits for none.
+    """
+    return device.type in CPUS
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -44,7 +47,7 @@ def find_device(name: str = "auto") -> torch.device:
 
 
 def find_precision(name: str, device: torch.device) -> torch.dtype:
-    """What `--precision` names: auto, fp32, bf16 or fp16. auto is fp32, whose masks are exact.
+    """The type of a precision: auto, fp32, bf16 or fp16. auto is fp32, whose masks are exact.
 
     Raises DeviceError for another name, and for fp16 on a CPU, which does not multiply it fast.
     """
@@ -73,21 +76,6 @@ def set_threads(count: int) -> None:
     """Use `count` CPU threads for everything that computes here: torch and OpenCV."""
     torch.set_num_threads(count)
     cv2.setNumThreads(count)
-
-
-def keep_memory() -> None:
-    """Let this process keep the memory it frees, in large pages, instead of asking anew.
-
-    The decoder makes and drops tensors of some megabytes all the time; fetching their pages from
-    the system took a quarter of a run. For Linux with glibc; elsewhere it does nothing. Call it
-    before torch has made a tensor. A command may do so, a library must leave it to its program.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            for parameter, value in MALLOC_SETTINGS.items():
-                mallopt(parameter, value)
 
 
 def _count(kind: str) -> int:

@@ -93,8 +93,8 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_hidden_dim, embed_dim, kernel_size=1),
         )
 
-    def forward(self, prompts: Prompts, input_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Token embeddings (N, T, C), per-cell ones (N, C, h, w), or (1, C, 1, 1) without masks.
+    def forward(self, prompts: Prompts, input_hw: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        """Token embeddings (N, T, C), and per-cell ones (N, C, h, w) if there are masks, or None.
 
         T is 0 for masks alone. `input_hw` is the padded input's size in pixels.
         """
@@ -113,7 +113,7 @@ class PromptEncoder(nn.Module):
             _, _, first, second = self._kinds()
             tokens.append(self._positions(corners, input_hw) + torch.cat([first, second]))
         masks = prompts.masks
-        per_cell = self.no_mask if masks is None else self.mask_downscaling(masks)
+        per_cell = None if masks is None else self.mask_downscaling(masks)
         return torch.cat(tokens, dim=1), per_cell
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,85 +13,33 @@ import torch
 from torch import Tensor, nn
 
 from amg_cli.core.host import without_autocast
-from amg_cli.models.fast_upscaling import Layout
-from amg_cli.models.mask_decoder import Decoded, Shared, TwoWayConfig, TwoWayDecoder
+from amg_cli.models.configs import SamConfig
+from amg_cli.models.decoders.two_way import TwoWayDecoder
+from amg_cli.models.encoders.tiny_vit import TinyVit
+from amg_cli.models.encoders.vit import Vit
+from amg_cli.models.kinds import Decoded, Decoder, Embedding, Encoder
+from amg_cli.models.modes import Modes
 from amg_cli.models.prompt_encoder import PromptEncoder, Prompts
-from amg_cli.models.tiny_vit import TinyVit, TinyVitConfig
-from amg_cli.models.vit import Vit, VitConfig
 
-ENCODERS: dict[str, Any] = {"tiny_vit": TinyVit, "vit": Vit}
-DECODERS: dict[str, Any] = {"two_way": TwoWayDecoder}
-
-
-@dataclass(frozen=True)
-class SamConfig:
-    """The numbers of one architecture. An `encoder` and a `decoder` part, each of a named kind.
-
-    input_size:       height and width of the padded input, in pixels
-    fixed_input_size: pad every image to `input_size`; otherwise only to whole embedding cells
-    embed_dim:        channels C of the embedding
-    mask_threshold:   a pixel belongs to a mask where its logit is above this
-    mask_hidden_dim:  channels inside the encoder of mask prompts
-    pad_points:       points without a box get a padding point, as in every official model
-    mean, std:        of each input channel, in 0-255 units
-    """
-
-    encoder: TinyVitConfig | VitConfig = field(default_factory=TinyVitConfig)
-    decoder: TwoWayConfig = field(default_factory=TwoWayConfig)
-    input_size: tuple[int, int] = (1024, 1024)
-    fixed_input_size: bool = True
-    embed_dim: int = 256
-    mask_threshold: float = 0.0
-    mask_hidden_dim: int = 16
-    pad_points: bool = True
-    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
-    std: tuple[float, ...] = (58.395, 57.12, 57.375)
-
-    @property
-    def stride(self) -> int:
-        """Input pixels along one side of an embedding cell."""
-        return ENCODERS[self.encoder.kind].stride(self.encoder)
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """What `encode` makes of images and `decode` takes.
-
-    features: (B, C, h, w)
-    positions: (1, C, h, w), the encoding of each cell's place
-    input_hw: the padded input's size in pixels
-    shared: what `Sam.prepare` has computed for all prompts on one image; None without
-    """
-
-    features: Tensor
-    positions: Tensor
-    input_hw: tuple[int, int]
-    shared: Shared | None = None
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    @property
-    def nb_cells(self) -> int:
-        """Cells of one image: h * w."""
-        return self.features.shape[2] * self.features.shape[3]
-
-    def __getitem__(self, image: int) -> Embedding:
-        """The embedding of one image, B = 1."""
-        return Embedding(self.features[image][None], self.positions, self.input_hw)
+# By the `kind` of a config: what makes a network of that config and the embedding's channels.
+ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {"tiny_vit": TinyVit, "vit": Vit}
+DECODERS: dict[str, Callable[[Any, int], Decoder]] = {"two_way": TwoWayDecoder}
 
 
 class Sam(nn.Module):
-    """A model of the Segment Anything family. Source: Kirillov et al. 2023, "Segment Anything"."""
+    """A model of the Segment Anything family. Source: Kirillov et al. 2023, "Segment Anything".
+
+    config: its numbers
+    modes: how it is run
+    name: of the known model that it is, such as vit_t; empty for one that was not loaded
+    checkpoint: the file that its weights are of, if they are of one
+    """
 
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
         self.config = config
-        # Of drawing masks, and of encoding where the encoder is made for it.
-        self.precision = torch.float32
-        # Whether masks are drawn where the image is padding too, so that shapes never change.
-        self.fixed_shapes = False
-        # The file that the weights are of.
+        self.modes = Modes()
+        self.name = ""
         self.checkpoint: Path | None = None
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(
@@ -108,12 +57,18 @@ class Sam(nn.Module):
     @without_autocast
     def encode(self, image: Tensor) -> Embedding:
         """Normalised, padded images to embeddings. (B, 3, H, W) -> B embeddings."""
-        coarse = self.precision != torch.float32 and self.image_encoder.in_16_bits
-        with torch.autocast(self.device.type, self.precision) if coarse else nullcontext():
-            features = self.image_encoder(image).float()
-        cells_hw = (features.shape[2], features.shape[3])
+        precision = self.modes.precision
+        coarse = precision != torch.float32 and self.image_encoder.in_16_bits
+        encoder: Any = self.modes.compiled(self.image_encoder)
+        with torch.autocast(self.device.type, precision) if coarse else nullcontext():
+            levels = tuple(level.float() for level in encoder(image))
+        return self.embedding(levels, (image.shape[2], image.shape[3]))
+
+    def embedding(self, levels: tuple[Tensor, ...], input_hw: tuple[int, int]) -> Embedding:
+        """What the decoder takes, of the encoder's levels. input_hw: of the input, in pixels."""
+        cells_hw = (levels[0].shape[2], levels[0].shape[3])
         positions = self.prompt_encoder.cell_positions(cells_hw)
-        return Embedding(features, positions, (image.shape[2], image.shape[3]))
+        return Embedding(levels, positions, self.prompt_encoder.no_mask, input_hw)
 
     @without_autocast
     def prepare(self, embedding: Embedding, resized_hw: tuple[int, int] | None = None) -> Embedding:
@@ -123,17 +78,11 @@ class Sam(nn.Module):
         resized_hw: what the image covers of the input, in pixels; beyond it nothing is drawn, but
             where shapes are fixed
         """
-        cells_hw = (embedding.features.shape[2], embedding.features.shape[3])
-        if resized_hw is None or self.fixed_shapes:
+        if resized_hw is None or self.modes.fixed_shapes:
             resized_hw = embedding.input_hw
-        sizes = zip(cells_hw, embedding.input_hw, resized_hw, strict=True)
+        sizes = zip(embedding.cells_hw, embedding.input_hw, resized_hw, strict=True)
         height, width = (_used_cells(*size) for size in sizes)
-        shared = self.mask_decoder.share(
-            embedding.features,
-            embedding.positions,
-            self.prompt_encoder.no_mask,
-            Layout(cells_hw, (height, width), self.precision),
-        )
+        shared = self.mask_decoder.prepare(embedding, (height, width), self.modes)
         return replace(embedding, shared=shared)
 
     @without_autocast
@@ -143,18 +92,7 @@ class Sam(nn.Module):
         multimask: M = 3 masks a prompt for ambiguous prompts, otherwise M = 1. N may be 0.
         """
         tokens, per_cell = self.prompt_encoder(prompts, embedding.input_hw)
-        shared = embedding.shared
-        if (
-            shared is not None
-            and len(prompts) > 0
-            and prompts.masks is None
-            and self.mask_decoder.pays(tokens, multimask)
-        ):
-            return self.mask_decoder.forward_shared(shared, tokens, multimask)
-        per_cell = per_cell[: len(prompts)]  # none for no prompts, as one does not expand to none
-        return self.mask_decoder(
-            embedding.features, embedding.positions, tokens, per_cell, multimask
-        )
+        return self.mask_decoder(embedding, tokens, per_cell, multimask)
 
 
 def _used_cells(cells: int, padded: int, resized: int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 
-from amg_cli.models.layouts import to_official
+from amg_cli.weights.layouts import to_official
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amg_cli.core.config import GenerationConfig
-from amg_cli.generation.grid import Crop, checked_grids, crops, point_grids
+from amg_cli.generation.views import Crop, checked_grids, crops, regular_grids
 
 
 def layers(count, **settings):
@@ -39,25 +39,25 @@ def plain_crops(image_hw, nb_layers, ratio):
 
 
 def test_one_point_is_in_the_middle():
-    (grid,) = point_grids(GenerationConfig(points_per_side=1))
+    (grid,) = regular_grids(GenerationConfig(points_per_side=1))
     assert grid.tolist() == [[0.5, 0.5]]
 
 
 def test_two_by_two_points_go_row_by_row():
-    (grid,) = point_grids(GenerationConfig(points_per_side=2))
+    (grid,) = regular_grids(GenerationConfig(points_per_side=2))
     assert grid.tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
     assert grid.dtype == np.float64
 
 
 def test_four_by_four_points_are_the_centres_of_cells():
-    (grid,) = point_grids(GenerationConfig(points_per_side=4))
+    (grid,) = regular_grids(GenerationConfig(points_per_side=4))
     along = [0.125, 0.375, 0.625, 0.875]
     assert grid.tolist() == [[x, y] for y in along for x in along]
 
 
 @given(st.integers(1, 40))
 def test_any_grid_is_evenly_spaced_inside_the_square(per_side):
-    (grid,) = point_grids(GenerationConfig(points_per_side=per_side))
+    (grid,) = regular_grids(GenerationConfig(points_per_side=per_side))
     wanted = [[(i + 0.5) / per_side, (j + 0.5) / per_side] for j, i in np.ndindex((per_side,) * 2)]
     np.testing.assert_allclose(grid, wanted, rtol=0, atol=1e-12)
 
@@ -68,13 +68,13 @@ def test_any_grid_is_evenly_spaced_inside_the_square(per_side):
 )
 def test_each_layer_divides_the_points_by_the_factor_and_rounds_down(per_side, factor, sides):
     config = layers(2, points_per_side=per_side, crop_n_points_downscale_factor=factor)
-    assert [len(grid) for grid in point_grids(config)] == [side**2 for side in sides]
+    assert [len(grid) for grid in regular_grids(config)] == [side**2 for side in sides]
 
 
 def test_a_layer_never_has_no_points():
     config = layers(3, points_per_side=2, crop_n_points_downscale_factor=5)
-    assert [len(grid) for grid in point_grids(config)] == [4, 1, 1, 1]
-    assert point_grids(config)[3].tolist() == [[0.5, 0.5]]
+    assert [len(grid) for grid in regular_grids(config)] == [4, 1, 1, 1]
+    assert regular_grids(config)[3].tolist() == [[0.5, 0.5]]
 
 
 def test_without_layers_the_only_crop_is_the_image():

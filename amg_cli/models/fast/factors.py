@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amg_cli.models.decoders.transformer import Attention
 from amg_cli.models.products import linear, matmuls
-from amg_cli.models.transformer import Attention
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Base:
         spans = tuple(span * norm.weight for span in self.spans)
         return Base(self.tokens * norm.weight, norm.bias, spans)
 
-    def told_by(self, attention: Attention) -> Base:
+    def updated_by(self, attention: Attention) -> Base:
         """With the span of what `attention` adds to the image.
 
         A head's weights sum to 1, so what is added to each token rides on the ones.
@@ -63,13 +63,13 @@ class Factors:
     """N prompts' own part of the image tokens. Before the first block there is none of it.
 
     scale (N, L), mix (N, R, L), spans (N, R, C)
-    told: for each block so far (N, H, T, D + 1), the heads' values and a 1 after them
+    block_values: for each block so far (N, H, T, D + 1), the heads' values and a 1 after them
     """
 
     scale: Tensor
     mix: Tensor
     spans: Tensor
-    told: tuple[Tensor, ...]
+    block_values: tuple[Tensor, ...]
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -140,13 +140,13 @@ class Values:
         weights = weights.mul_(factors.scale[:, None, None])
         mixed = matmuls(weights.flatten(1, 2), factors.mix.mT) @ factors.spans
         mixed = products_by_head(mixed.view(*by_head, -1), self.weight.mT)
-        seen = products_by_head(weights, self.of_base) + mixed
-        return seen.view(*by_head, -1).transpose(1, 2).flatten(2) + self.constant
+        weighed = products_by_head(weights, self.of_base) + mixed
+        return weighed.view(*by_head, -1).transpose(1, 2).flatten(2) + self.constant
 
 
 @dataclass(frozen=True)
 class Normed:
-    """The sum of an image and what a prompt tells it, normed, as far as no prompt changes it.
+    """An image with its attention to a prompt added, normed, as far as no prompt changes it.
 
     norm: whose scale is computed for each prompt
     squares: (L,), of the centred base
@@ -169,29 +169,29 @@ class Normed:
             centred.spans,
         )
 
-    def tell(self, weights: Tensor, values: Tensor, factors: Factors | None) -> Factors:
+    def updated(self, weights: Tensor, values: Tensor, factors: Factors | None) -> Factors:
         """What is left of the image when it has attended to a prompt.
 
         weights (N, H, T, L), which sum to 1 over T and are written over; values (N, H, T, D).
         """
-        mix, told = weights.flatten(1, 2), F.pad(values, (0, 1), value=1.0)
-        all_told: tuple[Tensor, ...] = (told,)
+        mix, block_values = weights.flatten(1, 2), F.pad(values, (0, 1), value=1.0)
+        all_values: tuple[Tensor, ...] = (block_values,)
         scale = torch.ones_like(mix[:, 0])
         if factors is not None:
-            scale, all_told = factors.scale, (*factors.told, told)
+            scale, all_values = factors.scale, (*factors.block_values, block_values)
             mix = torch.cat([factors.mix, mix.div_(scale[:, None])], dim=1)
-        parts = zip(all_told, self.spans, strict=True)
+        parts = zip(all_values, self.spans, strict=True)
         spans = torch.cat([products_by_head(heads, span) for heads, span in parts], dim=1)
-        variance = scale.square() * self._squares(mix, spans, all_told) / spans.shape[2]
+        variance = scale.square() * self._squares(mix, spans, all_values) / spans.shape[2]
         scale = scale * (variance.clamp(min=0) + self.norm.eps).rsqrt()
-        return Factors(scale, mix, spans * self.norm.weight, all_told)
+        return Factors(scale, mix, spans * self.norm.weight, all_values)
 
-    def _squares(self, mix: Tensor, spans: Tensor, told: tuple[Tensor, ...]) -> Tensor:
+    def _squares(self, mix: Tensor, spans: Tensor, block_values: tuple[Tensor, ...]) -> Tensor:
         """|base + mixᵀ spans|² of every image token, block by block. -> (N, L)."""
         squares = self.squares
         among = spans @ spans.mT  # the spans' products with each other: (N, R, R)
         first = 0
-        for heads, of_base in zip(told, self.products, strict=True):
+        for heads, of_base in zip(block_values, self.products, strict=True):
             last = first + heads.shape[1] * heads.shape[2]
             # Each pair of blocks counts twice, and is taken when the later one's turn has come.
             pairs = among[:, first:last, :last].clone()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core import upsample
 from amg_cli.core.frame import Frame
-from amg_cli.core.upsample import DrawnMask, draw_masks
+from amg_cli.generation import drawing
+from amg_cli.generation.drawing import DrawnMask, draw_masks
 
 INPUT_HW, CELLS_HW = (64, 64), (16, 16)
 SIDES = st.integers(1, 150)
@@ -80,12 +80,12 @@ def test_in_inputs_padded_to_whole_cells_too(height, width, seed, multiple):
 @pytest.mark.parametrize("cells_a_block", [0, 1, 3, 1000])
 @pytest.mark.parametrize("at_a_time_px", [1, 2**20])
 def test_the_size_of_a_block_does_not_matter(cells_a_block, at_a_time_px, monkeypatch):
-    monkeypatch.setattr(upsample, "CELLS_A_BLOCK", cells_a_block)
-    monkeypatch.setattr(upsample, "BLOCKS_AT_A_TIME_PX", at_a_time_px)
-    upsample._axes.cache_clear()
+    monkeypatch.setattr(drawing, "CELLS_A_BLOCK", cells_a_block)
+    monkeypatch.setattr(drawing, "BLOCKS_AT_A_TIME_PX", at_a_time_px)
+    drawing._axes.cache_clear()
     for image_hw in ((60, 90), (90, 60), (1, 130), (300, 200)):
         assert_drawn(Frame.fit(image_hw, INPUT_HW), smooth_logits(3))
-    upsample._axes.cache_clear()
+    drawing._axes.cache_clear()
 
 
 @pytest.mark.parametrize("image_hw", [(1, 65000), (65000, 1), (8, 125000), (1, 1)])
@@ -103,11 +103,11 @@ def test_only_the_outline_is_computed():
     frame = Frame.fit((640, 640), INPUT_HW)
     low_res = torch.full(CELLS_HW, -9.0)
     low_res[4:12, 4:12] = 9.0  # of 40 pixels a cell; blocks of 32
-    upsample._axes.cache_clear()
+    drawing._axes.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(upsample, "CELLS_A_BLOCK", 1)
+        patch.setattr(drawing, "CELLS_A_BLOCK", 1)
         drawn = assert_drawn(frame, low_res)
-    upsample._axes.cache_clear()
+    drawing._axes.cache_clear()
     assert drawn.inside.any()
     assert len(drawn.at) < drawn.inside.size / 2
 
@@ -167,17 +167,17 @@ def test_pixels_equal_to_a_threshold_are_outside():
 @pytest.mark.parametrize("strip_px", [1, 3000, 2**20])
 @pytest.mark.parametrize("low_res", [smooth_logits(3), torch.full(CELLS_HW, 9.0)])
 def test_strips_are_as_wide_as_they_may_be_and_make_the_same_mask(strip_px, low_res, monkeypatch):
-    monkeypatch.setattr(upsample, "CELLS_A_BLOCK", 1)
-    upsample._axes.cache_clear()
+    monkeypatch.setattr(drawing, "CELLS_A_BLOCK", 1)
+    drawing._axes.cache_clear()
     (drawn,) = draw_masks(Frame.fit((300, 200), INPUT_HW), low_res[None], 0.0, 1.0)
     wanted = window(drawn)
-    monkeypatch.setattr(upsample, "STRIP_PX", strip_px)
+    monkeypatch.setattr(drawing, "STRIP_PX", strip_px)
     np.testing.assert_array_equal(window(drawn), wanted)
     block_px = drawn.block_hw[1] * wanted.shape[0]
     sizes = [strip.size for strip in drawn.strips()]
     assert max(sizes) <= max(strip_px, block_px)
     assert all(size + block_px > strip_px for size in sizes[:-1])
-    upsample._axes.cache_clear()
+    drawing._axes.cache_clear()
 
 
 @pytest.mark.parametrize("level", [0.0, 6.0])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amg_cli.models.factors import Base, Factors
+from amg_cli.models.fast.factors import Base, Factors
 from amg_cli.models.products import linear, matmuls
 
 UNDRAWN = -1e4  # a logit that is under every threshold; not infinite, as zero weights multiply it

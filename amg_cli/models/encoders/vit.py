@@ -6,42 +6,13 @@ those of the official checkpoints. Inside, images are channels last: (B, h, w, C
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amg_cli.models.configs import VitConfig
 from amg_cli.models.layers import DropPath, in_windows, neck
 from amg_cli.models.products import Linear
-
-
-@dataclass(frozen=True)
-class VitConfig:
-    """The encoder's published numbers; the defaults are ViT-B's.
-
-    grid_size:     patches along each side of the input it was trained at
-    global_blocks: those that attend over the whole image; the others attend in windows
-    drop_rate, attn_drop_rate, drop_path_rate: for training
-    """
-
-    kind: str = "vit"
-    in_channels: int = 3
-    patch_size: int = 16
-    grid_size: int = 64
-    embed_dim: int = 768
-    nb_blocks: int = 12
-    nb_heads: int = 12
-    mlp_ratio: float = 4.0
-    qkv_bias: bool = True
-    use_abs_pos: bool = True
-    use_rel_pos: bool = True
-    window_size: int = 14
-    global_blocks: tuple[int, ...] = (2, 5, 8, 11)
-    layer_norm_eps: float = 1e-6
-    drop_rate: float = 0.0
-    attn_drop_rate: float = 0.0
-    drop_path_rate: float = 0.0
 
 
 class PatchEmbed(nn.Module):
@@ -173,20 +144,15 @@ class Vit(nn.Module):
         self.blocks = nn.Sequential(*(Block(config, i) for i in range(config.nb_blocks)))
         self.neck = neck(config.embed_dim, embed_dim)
 
-    @staticmethod
-    def stride(config: VitConfig) -> int:
-        """Pixels of the input along one side of an embedding cell."""
-        return config.patch_size
-
     def fold(self) -> None:
         """Ready for inference as it is: there are no batch norms to fold."""
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H/patch, W/patch); H and W multiples of the patch."""
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> one level, (B, C, H/patch, W/patch); H and W multiples of the patch."""
         x = self.patch_embed(image)
         if self.use_abs_pos:
             x = x + self._positions(x.shape[1], x.shape[2])
-        return self.neck(self.blocks(x).permute(0, 3, 1, 2))
+        return (self.neck(self.blocks(x).permute(0, 3, 1, 2)),)
 
     def _positions(self, height: int, width: int) -> Tensor:
         """The position embeddings, stretched where the input is not of the trained size.

@@ -1,4 +1,4 @@
-"""What generation passes on: `Candidates`, many masks as columns, and `Mask`, one result.
+"""What generation passes on: `Candidates`, many masks as columns.
 
 N counts candidates. All boxes are XYXY in pixels of the original image, right and bottom inclusive.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from amg_cli.core import rle as rle_codec
+from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
 
 
@@ -28,6 +25,7 @@ class Candidates:
     stability_score: (N,) float32 in [0, 1]
     points_xy:       (N, 2) float64, the prompt, in pixels of the original image
     crop_boxes_xyxy: (N, 4) int64, the crop the mask was found in; right and bottom *exclusive*
+    nb_views:        how many views of the image they may come from
     """
 
     rles: tuple[Rle, ...]
@@ -36,6 +34,7 @@ class Candidates:
     stability_score: Tensor
     points_xy: Tensor
     crop_boxes_xyxy: Tensor
+    nb_views: int = 1
 
     def __len__(self) -> int:
         return len(self.rles)
@@ -50,6 +49,7 @@ class Candidates:
             self.stability_score[index],
             self.points_xy[index],
             self.crop_boxes_xyxy[index],
+            self.nb_views,
         )
 
     @classmethod
@@ -71,6 +71,7 @@ class Candidates:
             torch.cat([part.stability_score for part in parts]),
             torch.cat([part.points_xy for part in parts]),
             torch.cat([part.crop_boxes_xyxy for part in parts]),
+            max(part.nb_views for part in parts),
         )
 
     def masks(self) -> list[Mask]:
@@ -88,57 +89,3 @@ class Candidates:
             Mask(rle, tuple(box), pred_iou, stability, tuple(point), tuple(crop))
             for rle, box, pred_iou, stability, point, crop in columns
         ]
-
-
-@dataclass(frozen=True)
-class Mask:
-    """One mask of an image, and how it was found. See `Candidates` for units."""
-
-    rle: Rle
-    box_xyxy: tuple[int, int, int, int]
-    pred_iou: float
-    stability_score: float
-    point_xy: tuple[float, float]
-    crop_box_xyxy: tuple[int, int, int, int]
-
-    @property
-    def area_px(self) -> int:
-        """Number of pixels in the mask."""
-        return rle_codec.area(self.rle)
-
-    def array(self) -> NDArray[np.bool_]:
-        """The mask as (H, W) bool, at the size of the original image."""
-        return rle_codec.decode(self.rle)
-
-    def to_reference_dict(
-        self, output_mode: Literal["binary_mask", "uncompressed_rle", "coco_rle"] = "coco_rle"
-    ) -> dict[str, Any]:
-        """The record that `SamAutomaticMaskGenerator.generate` returns for a mask.
-
-        `bbox` and `crop_box` are XYWH with the reference's width: x1 - x0, so `bbox` is one pixel
-        less than COCO's, its right edge being inclusive.
-        """
-        return {
-            "segmentation": self._segmentation(output_mode),
-            "area": self.area_px,
-            "bbox": _xywh(self.box_xyxy),
-            "predicted_iou": self.pred_iou,
-            "point_coords": [list(self.point_xy)],
-            "stability_score": self.stability_score,
-            "crop_box": _xywh(self.crop_box_xyxy),
-        }
-
-    def _segmentation(self, output_mode: str) -> Any:
-        if output_mode == "coco_rle":
-            return {"size": list(self.rle["size"]), "counts": self.rle["counts"]}
-        if output_mode == "binary_mask":
-            return self.array()
-        if output_mode == "uncompressed_rle":
-            return {"size": list(self.rle["size"]), "counts": rle_codec.counts(self.rle)}
-        modes = "binary_mask, uncompressed_rle or coco_rle"
-        raise ValueError(f"output_mode: {modes} are known, not {output_mode!r}")
-
-
-def _xywh(box_xyxy: tuple[int, int, int, int]) -> list[int]:
-    x0, y0, x1, y1 = box_xyxy
-    return [x0, y0, x1 - x0, y1 - y0]

@@ -7,36 +7,14 @@ checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from amg_cli.models.configs import TinyVitConfig
 from amg_cli.models.layers import in_windows, neck
 from amg_cli.models.products import Linear
-
-
-@dataclass(frozen=True)
-class TinyVitConfig:
-    """The encoder's published numbers; the defaults are MobileSAM's (TinyViT-5M).
-
-    One entry a stage in each tuple. Stage 0 is convolutional, so its window and heads are not used.
-    `strides[i]` is the step of the merging before stage i + 1.
-    """
-
-    kind: str = "tiny_vit"
-    in_channels: int = 3
-    embed_dims: tuple[int, ...] = (64, 128, 160, 320)
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    num_heads: tuple[int, ...] = (2, 4, 5, 10)
-    window_sizes: tuple[int, ...] = (7, 7, 14, 7)
-    strides: tuple[int, ...] = (2, 2, 1)
-    mlp_ratio: float = 4.0
-    mbconv_expand_ratio: float = 4.0
-    local_conv_size: int = 3
-    layer_norm_eps: float = 1e-5
 
 
 class ConvNorm(nn.Sequential):
@@ -217,14 +195,6 @@ class TinyVit(nn.Module):
         self.layers = nn.Sequential(*(Stage(config, i) for i in range(len(config.depths))))
         self.neck = neck(config.embed_dims[-1], embed_dim)
 
-    @staticmethod
-    def stride(config: TinyVitConfig) -> int:
-        """Pixels of the input along one side of an embedding cell."""
-        stride = 4
-        for step in config.strides:
-            stride *= step
-        return stride
-
     def fold(self) -> None:
         """Fold the batch norms into their convolutions: the same results by less work.
 
@@ -236,7 +206,7 @@ class TinyVit(nn.Module):
                     setattr(module, name, child.folded())
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H/stride, W/stride); any H and W."""
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> one level, (B, C, H/stride, W/stride); any H and W."""
         image = image.contiguous(memory_format=torch.channels_last)  # on a CPU a third faster
-        return self.neck(self.layers(self.patch_embed(image)))
+        return (self.neck(self.layers(self.patch_embed(image))),)

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from amg_cli import __version__
 from amg_cli.core.errors import ConfigError, WeightsError
-from amg_cli.models.cache import (
+from amg_cli.weights.cache import (
     CHUNK_BYTES,
     REINSTALL,
     cached_path,
@@ -37,7 +37,7 @@ from amg_cli.models.cache import (
     sha256_of,
     verify,
 )
-from amg_cli.models.zoo import KnownModel
+from amg_cli.weights.zoo import KnownModel
 
 TIMEOUT_S = 30.0  # for a connection, and for each piece of the body
 # Pauses before trying again. All of them once bytes have come; before that, only the first few, so
@@ -50,7 +50,7 @@ PROGRESS_BYTES = 1 << 20
 _RETRIED_STATUS = {408, 416, 425, 429, 500, 502, 503, 504}
 # What urllib and http.client raise for networks, answers, and proxies that are no addresses.
 _BROKEN = (OSError, http.client.HTTPException, ValueError, OverflowError)
-_WITH_CHECKPOINT = "give it with --checkpoint FILE"
+_WITH_CHECKPOINT = "give it with `checkpoint`"
 
 
 def pull(

@@ -1,6 +1,6 @@
 """Masks by classical methods: what a proposal generator should beat.
 
-`python benchmarks/floors.py METHOD --input DIR --output DIR` writes the reference's RLE file for
+`python benchmarks/baselines.py METHOD --input DIR --output DIR` writes the reference's RLE file for
 each image, named as `amg` names it, so that `amg eval --masks DIR` reads it. Needs scikit-image.
 
 METHOD segments the image several times, from coarse to fine, and pools the regions:
@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from amg_cli.batch.commit import committed
-from amg_cli.batch.reading import read_image
 from amg_cli.batch.plan import plan
+from amg_cli.batch.reading import read_image
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import AmgError, ImageError
-from amg_cli.core.masks import Mask
+from amg_cli.core.mask import Mask
 from amg_cli.formats import reference_rle
 
 SCALES = (800, 400, 200, 100, 50)

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from amg_cli.core.config import whole_number
 from amg_cli.core.errors import ConfigError, WeightsError, briefly, in_short
-from amg_cli.models.cache import is_present
-from amg_cli.models.checkpoints import read_checkpoint
+from amg_cli.models.configs import SamConfig
 from amg_cli.models.devices import find_device, find_precision
-from amg_cli.models.download import offline_error, pull
-from amg_cli.models.sam import Sam, SamConfig
+from amg_cli.models.modes import Modes
+from amg_cli.models.sam import Sam
 from amg_cli.models.threads import survive_forks
-from amg_cli.models.zoo import DEFAULT, ZOO, KnownModel, find_known
+from amg_cli.weights.cache import is_file_of, is_present
+from amg_cli.weights.checkpoints import read_checkpoint
+from amg_cli.weights.download import offline_error, pull
+from amg_cli.weights.zoo import DEFAULT, ZOO, KnownModel, find_known, known_model
 
 
 def load_model(
@@ -53,17 +55,13 @@ def load_model(
     is not there; TypeError for a name_or_path that is neither.
     """
     survive_forks()
-    if model_type:
-        _known(model_type)
+    wanted = known_model(model_type) if model_type else None
     target = find_device(str(device))
     dtype = find_precision(precision, target)
-    if name_or_path is None:
-        path = _path_of(_known(model_type or DEFAULT), offline, progress)
-    else:
-        path = _checkpoint_path(name_or_path, offline, progress)
-    model = load_checkpoint(path, model_type)
+    path, row = _file_and_row(name_or_path, wanted, offline, progress)
+    model = load_checkpoint(path, row.name if row else None)
     model.config = _at_size(model.config, image_size, fixed_input_size)
-    model.precision, model.checkpoint = dtype, path
+    model.modes = Modes(precision=dtype)
     model.eval().requires_grad_(False)
     model.image_encoder.fold()
     return model.to(target)
@@ -72,40 +70,39 @@ def load_model(
 def load_checkpoint(path: Path, model_type: str | None = None) -> Sam:
     """The model that a file holds, with its parameters as they are there, on the CPU.
 
-    model_type: if given, what the file must hold. Errors as of `load_model`.
+    model_type: if given, what the file must hold; otherwise, of several known models of that
+        architecture, the one whose file it is, by name or SHA-256, or the first. Errors as of
+        `load_model`.
     """
-    wanted = _known(model_type) if model_type else None
+    wanted = known_model(model_type) if model_type else None
     state = read_checkpoint(path)
-    found = _recognise(path, state)
-    if wanted and wanted.name != found:
-        remedy = f"give {wanted.name} weights, or leave the model type out"
-        raise WeightsError(path, f"holds {found}, but {wanted.name} was asked for", remedy)
-    with torch.device("meta"):  # but for a few tokens, nothing is drawn that the file replaces
-        model = Sam(ZOO[found].config)
+    known = _recognise(path, state, wanted)
+    with torch.device("meta"):  # nothing is drawn that the file replaces
+        model = Sam(known.config)
     singles = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
     model.load_state_dict(singles, strict=True, assign=True)
+    model.name, model.checkpoint = known.name, path
     return model
 
 
-def _known(name: str) -> KnownModel:
-    """The known model of that name. Raises ConfigError if there is none."""
-    known = find_known(name)
-    if known is None:
-        raise ConfigError("model type", f"{name} is not known", f"known: {', '.join(ZOO)}")
-    return known
-
-
-def _checkpoint_path(name_or_path: str | Path, offline: bool, progress: bool) -> Path:
-    """The file itself, or that of a known model in the cache, downloaded if it is missing.
+def _file_and_row(
+    name_or_path: str | Path | None, wanted: KnownModel | None, offline: bool, progress: bool
+) -> tuple[Path, KnownModel | None]:
+    """The file to load, downloaded if it is a known model's that is missing, and what it must hold.
 
     A `Path` is a file, even where it has a model's name.
     """
+    if name_or_path is None:
+        row = wanted or ZOO[DEFAULT]
+        return _path_of(row, offline, progress), row
     if not isinstance(name_or_path, (str, os.PathLike)):
-        wanted = "the path of a checkpoint or a model's name is wanted"
-        raise TypeError(f"name_or_path: {wanted}, not {briefly(name_or_path)}")
+        what = "the path of a checkpoint or a model's name is wanted"
+        raise TypeError(f"name_or_path: {what}, not {briefly(name_or_path)}")
     path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111 - which takes unknown users as names
-    known = find_known(name_or_path) if isinstance(name_or_path, str) else None
-    return path if known is None or path.is_file() else _path_of(known, offline, progress)
+    named = find_known(name_or_path) if isinstance(name_or_path, str) else None
+    if named is None or path.is_file():
+        return path, wanted
+    return _path_of(named, offline, progress), wanted or named
 
 
 def _path_of(known: KnownModel, offline: bool, progress: bool) -> Path:
@@ -128,15 +125,20 @@ def _at_size(config: SamConfig, image_size: int | None, fixed: bool | None) -> S
     return replace(config, input_size=(side, side))
 
 
-def _recognise(path: Path, state: Mapping[str, Tensor]) -> str:
-    """The name of the known model whose parameters `state` has, every one at its shape."""
+def _recognise(path: Path, state: Mapping[str, Tensor], wanted: KnownModel | None) -> KnownModel:
+    """The known model whose parameters `state` has, every one at its shape: `wanted`, if given."""
     found = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    misfits = {}
-    for name, known in ZOO.items():
-        misfits[name] = _misfits(found, _shapes(known.config))
-        if not misfits[name]:
-            return name
-    nearest = min(misfits, key=lambda name: len(misfits[name]))
+    misfits = {row.name: _misfits(found, _shapes(row.config)) for row in ZOO.values()}
+    fitting = [row for row in ZOO.values() if not misfits[row.name]]
+    if wanted in fitting:
+        return wanted
+    if wanted and fitting:
+        remedy = f"give {wanted.name} weights, or leave the model type out"
+        cause = f"holds {fitting[0].name}, but {wanted.name} was asked for"
+        raise WeightsError(path, cause, remedy)
+    if fitting:
+        return next((row for row in fitting if is_file_of(row, path)), fitting[0])
+    nearest = wanted.name if wanted else min(misfits, key=lambda name: len(misfits[name]))
     listed = ", ".join(misfits[nearest][:3])
     more = f" and {len(misfits[nearest]) - 3} more" if len(misfits[nearest]) > 3 else ""
     cause = f"holds no architecture amg knows; nearest is {nearest}, but {listed}{more}"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from amg_cli.core.errors import WeightsError
-from amg_cli.models.layouts import to_official
+from amg_cli.weights.layouts import to_official
 
 # What torch.load raises for files that are no checkpoint, whatever they hold.
 _READ_ERRORS = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError)
@@ -27,7 +27,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         saved = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except OSError as error:
-        raise WeightsError(path, error.strerror or str(error), "check --checkpoint") from error
+        raise WeightsError(path, error.strerror or str(error), "check `checkpoint`") from error
     state = to_official(saved)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(path, "not a checkpoint of tensors by name", "give an official file")

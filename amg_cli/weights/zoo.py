@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amg_cli.models.mask_decoder import TwoWayConfig
-from amg_cli.models.sam import SamConfig
-from amg_cli.models.vit import VitConfig
+from amg_cli.core.errors import ConfigError
+from amg_cli.models.configs import SamConfig, TwoWayConfig, VitConfig
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,9 @@ class KnownModel:
 
 # MobileSAM at half its input, unpadded, with small MLPs in its decoder, which are half its weights,
 # with five tokens for a point where it has seven, as each costs a seventh of the time, and with an
-# image that looks at the tokens once, as all that is done with it later costs half as much then.
+# image that attends to the tokens once, as all that is done with it later costs half as much then.
 NANO = SamConfig(
-    decoder=TwoWayConfig(mlp_channels=256, all_mask_tokens=False, last_block_tells=False),
+    decoder=TwoWayConfig(mlp_channels=256, all_mask_tokens=False, last_block_updates_image=False),
     input_size=(512, 512),
     fixed_input_size=False,
     pad_points=False,
@@ -122,3 +121,11 @@ def find_known(name: str) -> KnownModel | None:
     """The model of that name or alias, whatever its case, hyphens for underscores."""
     key = name.lower().replace("-", "_")
     return ZOO.get(ALIASES.get(key, key))
+
+
+def known_model(name: str) -> KnownModel:
+    """As `find_known`. Raises ConfigError, which lists those there are, for another name."""
+    known = find_known(name)
+    if known is None:
+        raise ConfigError("model type", f"{name} is not known", f"known: {', '.join(ZOO)}")
+    return known

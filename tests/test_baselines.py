@@ -9,9 +9,10 @@ from click.testing import CliRunner
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.formats import reference_rle
-from benchmarks import floors
 
 pytest.importorskip("skimage")
+
+from benchmarks import baselines
 
 # Inclusive. Felzenszwalb's blur costs a rectangle two pixels all round, which small ones miss;
 # superpixels find what is of their own size, 40 pixels a side when 25 are asked for.
@@ -42,7 +43,7 @@ def method():
 
 def run(folder, *arguments):
     given = [*arguments, "--input", str(folder / "in"), "--output", str(folder / "out")]
-    return CliRunner().invoke(floors.main, given)
+    return CliRunner().invoke(baselines.main, given)
 
 
 def best_iou(masks, box_xyxy):
@@ -53,7 +54,7 @@ def best_iou(masks, box_xyxy):
 
 
 def test_every_method_is_tried():
-    assert RECTANGLES_XYXY.keys() == floors.METHODS.keys()
+    assert RECTANGLES_XYXY.keys() == baselines.METHODS.keys()
 
 
 @pytest.mark.parametrize("method", RECTANGLES_XYXY)
@@ -81,13 +82,13 @@ def test_records_keep_to_the_mask_and_the_image(method, folder):
 def test_pooled_regions_are_ranked_by_segmentation_then_area_and_come_once():
     coarse = np.array([[4, 4, 4, 4], [9, 9, 9, 4]])
     fine = np.array([[1, 1, 2, 2], [3, 3, 3, 2]])  # its region 3 is there already
-    masks = floors.pooled_masks(iter([coarse, fine]))
+    masks = baselines.pooled_masks(iter([coarse, fine]))
     regions = [coarse == 4, coarse == 9, fine == 2, fine == 1]
     assert [mask.rle for mask in masks] == [rle_codec.encode(region) for region in regions]
 
 
 def test_of_regions_of_one_area_the_lower_label_comes_first():
-    masks = floors.pooled_masks(iter([np.array([[3, 3, 1, 1, 2, 2]])]))
+    masks = baselines.pooled_masks(iter([np.array([[3, 3, 1, 1, 2, 2]])]))
     assert [mask.box_xyxy[0] for mask in masks] == [2, 4, 0]
 
 

@@ -1,4 +1,4 @@
-"""A crop that the model has encoded, and the points it is prompted with."""
+"""A view that the model has encoded, and the points it is prompted with."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amg_cli.core.boxes import touches_crop_edge
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.frame import Frame
-from amg_cli.core.masks import Candidates
 from amg_cli.core.rle import Rle
-from amg_cli.generation.grid import Crop
 from amg_cli.generation.predict import Encoded, encode_image
-from amg_cli.models.sam import Embedding, Sam
+from amg_cli.generation.views import Crop, View
+from amg_cli.models.kinds import Embedding
+from amg_cli.models.sam import Sam
 
 
 @dataclass(frozen=True)
-class EncodedCrop:
+class EncodedView:
     """A part of an image, ready for prompts. N counts its points.
 
     points_xy: (N, 2) float64, in pixels of the crop
     image_hw:  of the whole image, in pixels
     """
 
-    crop: Crop
+    view: View
     encoded: Encoded
     points_xy: NDArray[np.float64]
     image_hw: tuple[int, int]
 
     @staticmethod
-    def of(
-        model: Sam, image_rgb: NDArray[np.uint8], crop: Crop, unit_grid: NDArray[np.float64]
-    ) -> EncodedCrop:
-        """Cut and encode a crop. image_rgb (H, W, 3); unit_grid (N, 2), in the unit square."""
-        height, width = crop.size_hw
-        encoded = encode_image(model, crop.cut(image_rgb))
-        points_xy = unit_grid * np.array([width, height])
-        return EncodedCrop(crop, encoded, points_xy, (image_rgb.shape[0], image_rgb.shape[1]))
+    def of(model: Sam, image_rgb: NDArray[np.uint8], view: View) -> EncodedView:
+        """Cut and encode a view. image_rgb (H, W, 3)."""
+        height, width = view.crop.size_hw
+        encoded = encode_image(model, view.crop.cut(image_rgb))
+        points_xy = view.unit_grid * np.array([width, height])
+        return EncodedView(view, encoded, points_xy, (image_rgb.shape[0], image_rgb.shape[1]))
+
+    @property
+    def crop(self) -> Crop:
+        """The part of the image."""
+        return self.view.crop
 
     @property
     def frame(self) -> Frame:
@@ -66,7 +70,9 @@ class EncodedCrop:
         """Whether a box ends where the crop does, inside the image. (K, 4), of the crop -> (K,)."""
         height, width = self.image_hw
         crop_box, image_box = _whole(self.crop.box_xyxy), _whole((0, 0, width, height))
-        return touches_crop_edge(self._in_image(boxes_xyxy), crop_box, image_box)
+        return touches_crop_edge(
+            self._in_image(boxes_xyxy), crop_box, image_box, self.view.margin_px
+        )
 
     def candidates(
         self,

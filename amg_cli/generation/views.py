@@ -1,4 +1,4 @@
-"""Where to look: crops of the image, and a grid of points in each."""
+"""Where to look: the whole image and crops of it, each with its grid of points."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amg_cli.core.boxes import EDGE_MARGIN_PX
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError, briefly
 
@@ -40,6 +41,34 @@ class Crop:
         return image[y0:y1, x0:x1]
 
 
+@dataclass(frozen=True)
+class View:
+    """A crop, how it is prompted, and which of its masks are of no use.
+
+    unit_grid: (N, 2) float64, the prompts' x and y in the crop's unit square
+    margin_px: a mask that ends so near to an edge of the crop goes, as one that is cut; but at an
+        edge of the image none is
+    """
+
+    crop: Crop
+    unit_grid: NDArray[np.float64]
+    margin_px: int = EDGE_MARGIN_PX
+
+
+def views(
+    image_hw: tuple[int, int],
+    config: GenerationConfig,
+    point_grids: Sequence[NDArray[np.float64]] | None = None,
+) -> list[View]:
+    """The views of an image, in the order that decides ties.
+
+    point_grids: a caller's own, one a layer of crops; None for the regular ones
+    Raises TypeError or ValueError, of which ConfigError is one, for grids that do not fit.
+    """
+    grids = regular_grids(config) if point_grids is None else checked_grids(point_grids, config)
+    return [View(crop, grids[crop.layer]) for crop in crops(image_hw, config)]
+
+
 def crops(image_hw: tuple[int, int], config: GenerationConfig) -> list[Crop]:
     """The whole image, then each layer's crops, x outer and y inner. The order decides ties.
 
@@ -64,7 +93,7 @@ def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:
     return spans[:count]
 
 
-def point_grids(config: GenerationConfig) -> list[NDArray[np.float64]]:
+def regular_grids(config: GenerationConfig) -> list[NDArray[np.float64]]:
     """The points of each crop layer: (N, 2), x and y in the unit square, rows outer.
 
     Raises ConfigError where points_per_side is None.

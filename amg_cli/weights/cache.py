@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from amg_cli.core.errors import WeightsError
-from amg_cli.models.zoo import KnownModel
+from amg_cli.weights.zoo import KnownModel
 
 CHUNK_BYTES = 1 << 20
 PACKAGED = Path(__file__).parent / "packaged"  # the checkpoints that come with this package
@@ -60,6 +60,13 @@ def verify(known: KnownModel) -> bool:
     except OSError as error:
         cause = error.strerror or str(error)
         raise WeightsError(path, cause, "check its permissions, or delete it") from error
+
+
+def is_file_of(known: KnownModel, path: Path) -> bool:
+    """Whether a file is a model's, wherever it lies: it has the published name, or bytes."""
+    if path.name == known.filename:
+        return True
+    return path.stat().st_size == known.size_bytes and sha256_of(path) == known.sha256
 
 
 def sha256_of(path: Path) -> str:

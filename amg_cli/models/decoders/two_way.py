@@ -1,11 +1,12 @@
-"""The mask decoder: scores for every mask of a prompt at once, logits only for those asked for.
+"""The two-way decoder: scores for every mask of a prompt at once, logits only for those asked for.
 
 Source: Kirillov et al. 2023, "Segment Anything". Parameter names are the official checkpoint's.
+Shape letters are those of `amg_cli.models.kinds`; L counts embedding cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,50 +14,33 @@ import torch
 from torch import Tensor, nn
 
 from amg_cli.core.host import without_autocast
-from amg_cli.models.factors import Factors
-from amg_cli.models.fast_decoder import SharedImage, pays, share, transform
-from amg_cli.models.fast_upscaling import FastUpscaling, Layout
+from amg_cli.models.configs import TwoWayConfig
+from amg_cli.models.decoders.transformer import PlainImage, TwoWayTransformer
+from amg_cli.models.fast.factors import Factors
+from amg_cli.models.fast.image import SharedImage, is_less_work, share, transform
+from amg_cli.models.fast.upscaling import FastUpscaling, Layout
+from amg_cli.models.kinds import Embedding
 from amg_cli.models.layers import LayerNorm2d, Mlp, Tokens
-from amg_cli.models.transformer import TwoWayTransformer
+from amg_cli.models.modes import Modes
 
 
-@dataclass(frozen=True)
-class TwoWayConfig:
-    """The decoder's published numbers; the defaults are those of every official model.
-
-    all_mask_tokens: tokens of masks that are not asked for take part too
-    last_block_tells: the image attends to the tokens in the last block too, as in those before
-    """
-
-    kind: str = "two_way"
-    nb_multimask_outputs: int = 3
-    nb_blocks: int = 2
-    nb_heads: int = 8
-    mlp_channels: int = 2048
-    attention_downsample_rate: int = 2
-    iou_head_depth: int = 3
-    iou_head_hidden_dim: int = 256
-    all_mask_tokens: bool = True
-    last_block_tells: bool = True
-
-
-class Drawing(Protocol):
-    """The images of N prompts, which their masks are drawn on."""
+class Canvas(Protocol):
+    """The images of N prompts, on which their masks are drawn."""
 
     def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
         """Weigh each image by the kernels, (N, M, C / 8), that keep, (N, M), names."""
 
 
 @dataclass(frozen=True)
-class PlainDrawing:
-    """Drawing, as published. image: (N, L, C)."""
+class PlainCanvas:
+    """The images as published. image: (N, L, C)."""
 
     upscaling: nn.Sequential
     image: Tensor
     cells_hw: tuple[int, int]
 
     def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
-        """As `Drawing`. -> (K, 4h, 4w)."""
+        """As `Canvas`. -> (K, H', W')."""
         rows = slice(None) if keep is None else keep.any(dim=1)
         image = self.image[rows].mT.reshape(-1, self.image.shape[2], *self.cells_hw)
         upscaled: Tensor = self.upscaling(image)
@@ -72,18 +56,19 @@ class Shared:
 
     image: SharedImage
     upscaling: FastUpscaling
+    modes: Modes
 
 
 @dataclass(frozen=True)
-class FastDrawing:
-    """Drawing by less work. images: of a few prompts each, or one of all N."""
+class FastCanvas:
+    """The images in factors, by less work. images: of a few prompts each, or one of all N."""
 
     upscaling: FastUpscaling
-    images: list[Factors]
-    draw_all: Callable[[FastUpscaling, Factors, Tensor], Tensor]
+    images: Sequence[Factors]
+    modes: Modes
 
     def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
-        """As `Drawing`. -> (K, 4h, 4w)."""
+        """As `Canvas`. -> (K, H', W')."""
         sizes = [len(image) for image in self.images]
         parts = list(zip(self.images, torch.split(kernels, sizes), strict=True))
         if keep is None:
@@ -98,7 +83,7 @@ class FastDrawing:
         return torch.cat(drawn)
 
     def _masks(self, image: Factors, kernels: Tensor) -> Tensor:
-        return self.draw_all(self.upscaling, image, kernels)
+        return self.modes.compiled(FastUpscaling.draw)(self.upscaling, image, kernels)
 
 
 class TwoWayDecoder(nn.Module):
@@ -114,7 +99,7 @@ class TwoWayDecoder(nn.Module):
             config.nb_heads,
             config.mlp_channels,
             config.attention_downsample_rate,
-            config.last_block_tells,
+            config.last_block_updates_image,
         )
         self.iou_token = Tokens(1, embed_dim)
         self.mask_tokens = Tokens(nb_masks, embed_dim)
@@ -131,51 +116,52 @@ class TwoWayDecoder(nn.Module):
         self.iou_prediction_head = Mlp(
             embed_dim, config.iou_head_hidden_dim, nb_masks, config.iou_head_depth
         )
-        # What `compile_model` replaces.
-        self.transform, self.draw_all = transform, FastUpscaling.draw
 
     def forward(
-        self,
-        features: Tensor,
-        features_pe: Tensor,
-        tokens: Tensor,
-        per_cell: Tensor,
-        multimask: bool,
-    ) -> Decoded:
-        """Score the masks of N prompts on one image.
+        self, embedding: Embedding, tokens: Tensor, per_cell: Tensor | None, multimask: bool
+    ) -> TwoWayDecoded:
+        """As `Decoder`, M being 3 for ambiguous prompts.
 
-        features (1, C, h, w), features_pe (1, C, h, w), tokens (N, T, C),
-        per_cell (N, C, h, w) or (1, C, 1, 1).
-        multimask: the M = 3 masks for ambiguous prompts, or the M = 1 for clear ones.
+        A prepared embedding is decoded in factors, unless prompts are masks, or have so many tokens
+        that this would be more work.
         """
-        image = (features + per_cell).flatten(2).transpose(1, 2)
         tokens = self._with_own(tokens, multimask)
-        tokens, image = self.transformer(tokens, image, features_pe.flatten(2).transpose(1, 2))
-        image = image.expand(len(tokens), -1, -1)
-        cells_hw = (features.shape[2], features.shape[3])
-        return self._scored(tokens, PlainDrawing(self.output_upscaling, image, cells_hw), multimask)
+        shared: Shared | None = embedding.shared
+        less = len(tokens) > 0 and is_less_work(self.transformer, tokens.shape[1])
+        if shared is not None and per_cell is None and less:
+            tokens, canvas = self._in_factors(shared, tokens, self._nb_own(multimask))
+        else:
+            tokens, canvas = self._plainly(embedding, tokens, per_cell, self._nb_own(multimask))
+        return self._scored(tokens, canvas, multimask)
 
-    def share(
-        self, features: Tensor, features_pe: Tensor, per_cell: Tensor, layout: Layout
-    ) -> Shared:
-        """What all prompts without a mask have in common on one image, for `forward_shared`."""
-        image, positions = (features + per_cell)[0].flatten(1).T, features_pe[0].flatten(1).T
+    def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Shared:
+        """As `Decoder`. For inference."""
+        image = (embedding.features + embedding.no_mask)[0].flatten(1).T
+        positions = embedding.positions[0].flatten(1).T
         shared = share(self.transformer, image.contiguous(), positions.contiguous())
-        return Shared(shared, FastUpscaling.of(self.output_upscaling, shared.base, layout))
+        layout = Layout(embedding.cells_hw, used_hw, modes.precision)
+        upscaling = FastUpscaling.of(self.output_upscaling, shared.base, layout)
+        return Shared(shared, upscaling, modes)
 
-    def forward_shared(self, shared: Shared, tokens: Tensor, multimask: bool) -> Decoded:
-        """What `forward` computes, by less work. For inference, where `pays` says so."""
-        tokens, images = self.transform(
-            self.transformer,
-            self._with_own(tokens, multimask),
-            shared.image,
-            self._nb_own(multimask),
+    def _plainly(
+        self, embedding: Embedding, tokens: Tensor, per_cell: Tensor | None, nb_own: int
+    ) -> tuple[Tensor, Canvas]:
+        """As published. -> the decoder's own tokens (N, nb_own, C), and what masks are drawn on."""
+        per_cell = embedding.no_mask if per_cell is None else per_cell
+        cells, positions = (
+            x.flatten(2).transpose(1, 2)
+            for x in (embedding.features + per_cell, embedding.positions)
         )
-        return self._scored(tokens, FastDrawing(shared.upscaling, images, self.draw_all), multimask)
+        cells = cells[: len(tokens)]  # none for no prompts, as one does not expand to none
+        tokens, image = self.transformer(tokens, PlainImage(cells, positions), nb_own)
+        cells = image.tokens.expand(len(tokens), -1, -1)
+        return tokens, PlainCanvas(self.output_upscaling, cells, embedding.cells_hw)
 
-    def pays(self, tokens: Tensor, multimask: bool) -> bool:
-        """Whether `forward_shared` is less work than `forward` for such prompts."""
-        return pays(self.transformer, self._nb_own(multimask) + tokens.shape[1])
+    def _in_factors(self, shared: Shared, tokens: Tensor, nb_own: int) -> tuple[Tensor, Canvas]:
+        """The same by less work."""
+        run = shared.modes.compiled(transform)
+        tokens, image = run(self.transformer, tokens, shared.image, nb_own)
+        return tokens, FastCanvas(shared.upscaling, image.factors, shared.modes)
 
     def _present(self, multimask: bool) -> slice:
         """Which of the mask tokens take part."""
@@ -190,14 +176,14 @@ class TwoWayDecoder(nn.Module):
         own = torch.cat([self.iou_token.weight, of_masks])
         return torch.cat([own.expand(len(tokens), -1, -1), tokens], dim=1)
 
-    def _scored(self, tokens: Tensor, drawing: Drawing, multimask: bool) -> Decoded:
+    def _scored(self, tokens: Tensor, canvas: Canvas, multimask: bool) -> TwoWayDecoded:
         asked = _asked(multimask)
-        of_masks = tokens[:, 1 : self._nb_own(multimask)]
-        return Decoded(
+        of_masks = tokens[:, 1:]
+        return TwoWayDecoded(
             scores=self.iou_prediction_head(tokens[:, 0])[:, asked],
             mask_tokens=of_masks[:, asked] if self.config.all_mask_tokens else of_masks,
             hypernetworks=list(self.output_hypernetworks_mlps)[asked],
-            drawing=drawing,
+            canvas=canvas,
         )
 
 
@@ -207,27 +193,18 @@ def _asked(multimask: bool) -> slice:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """The masks of N prompts, M each, scored but not drawn.
-
-    scores: (N, M), the model's estimate of each mask's IoU with the object
-    The rest is what drawing needs: mask_tokens (N, M, C), M hypernetworks, and the images.
-    """
+class TwoWayDecoded:
+    """As `Decoded`; and what drawing needs: mask_tokens (N, M, C), M hypernetworks, the images."""
 
     scores: Tensor
     mask_tokens: Tensor
     hypernetworks: list[nn.Module]
-    drawing: Drawing
+    canvas: Canvas
 
     @without_autocast
     def logits(self, keep: Tensor | None = None) -> Tensor:
-        """Draw the masks that `keep`, (N, M) bool, names; all without it. -> (K, 4h, 4w).
-
-        K masks in row-major order of `keep`. On a CPU prompts without one cost nothing, but for
-        those of one part with others; on a GPU the program waits to learn which they are, where
-        without `keep` it goes on.
-        """
+        """As `Decoded`."""
         kernels = torch.stack(
             [mlp(self.mask_tokens[:, i]) for i, mlp in enumerate(self.hypernetworks)], dim=1
         )
-        return self.drawing.draw(kernels, keep)
+        return self.canvas.draw(kernels, keep)

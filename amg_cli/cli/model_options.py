@@ -1,0 +1,139 @@
+"""The options of a model and of reading images, which several commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amg_cli.cli.options import PATH
+from amg_cli.cli.words import say
+
+if TYPE_CHECKING:
+    from amg_cli.batch.reading import Reading
+    from amg_cli.models.sam import Sam
+
+# fmt: off
+MODEL_OPTIONS = (
+    click.option(
+        "--checkpoint", type=PATH, metavar="FILE",
+        help="The model's weights: an official checkpoint. Its architecture is read from it.",
+    ),
+    click.option(
+        "--model-type", metavar="NAME",
+        help="nano, which comes with amg; vit_t (MobileSAM), vit_b, vit_l or vit_h (called default "
+        "in the reference). Downloaded once if there is no --checkpoint, else what that must hold; "
+        "see amg models.  [default: nano]",
+    ),
+    click.option("--offline", is_flag=True, help="Never download weights."),
+    click.option(
+        "--device", default="auto", show_default=True, metavar="NAME",
+        help="auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N.",
+    ),
+    click.option(
+        "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto",
+        show_default=True, help="Of most products. auto is fp32, with the reference's masks; bf16 "
+        "is faster on processors that have it (see amg doctor), by a tenth with vit_t, and moves "
+        "outlines by pixels; the other models' encoders run in 16 bits too. fp16 is for GPUs.",
+    ),
+    click.option(
+        "--compile", "compiled", is_flag=True, help="Let torch compile the model: for a GPU and "
+        "many images, as the first takes a minute longer."
+    ),
+    click.option(
+        "--image-size", type=click.IntRange(min=16), metavar="N",
+        help="Longest side that images are scaled to, in pixels; faster and coarser when smaller. "
+        "[default: the model's own: 512 for nano, 1024 for the others]",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(min=1), help="CPU threads. [default: torch's choice]"
+    ),
+    click.option("--quiet", is_flag=True, help="Nothing on stderr but errors."),
+)
+READING_OPTIONS = (
+    click.option(
+        "--stretch", is_flag=True, help="Scale images of 16 bits a channel by their range, from "
+        "their darkest value to their brightest, instead of taking the high byte."
+    ),
+    click.option(
+        "--strict", is_flag=True, help="An image with a warning, such as of damage that its "
+        "decoder saw, is an error."
+    ),
+    click.option(
+        "--max-megapixels", type=click.FloatRange(min=0, min_open=True), metavar="N",
+        help="Refuse images of more, by their header. [default: 268]",
+    ),
+)
+# fmt: on
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The values of `MODEL_OPTIONS`. None is the model's own default."""
+
+    checkpoint: Path | None
+    model_type: str | None
+    offline: bool
+    device: str
+    precision: str
+    compiled: bool
+    image_size: int | None
+    threads: int | None
+    quiet: bool
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> ModelOptions:
+        """Those among a command's values."""
+        return ModelOptions(**{option.name: values[option.name] for option in fields(ModelOptions)})
+
+    def load(self) -> Sam:
+        """The model, on its device and with its threads. Errors as of `load_model`."""
+        from amg_cli.models.compiled import check_compilable, compile_model
+        from amg_cli.models.devices import find_device, set_threads
+        from amg_cli.weights.loading import load_model
+
+        if not (self.checkpoint or self.model_type or self.quiet):
+            _say_which()
+        if self.compiled:
+            check_compilable(find_device(self.device))
+        if self.threads:
+            set_threads(self.threads)
+        model = load_model(
+            self.checkpoint,
+            model_type=self.model_type,
+            device=self.device,
+            precision=self.precision,
+            image_size=self.image_size,
+            offline=self.offline,
+            progress=not self.quiet and sys.stderr.isatty(),
+        )
+        if self.compiled:
+            compile_model(model)
+        return model
+
+
+def given_reading(values: Mapping[str, Any]) -> Reading:
+    """How images are read, as `READING_OPTIONS` say."""
+    from amg_cli.batch.integrity import MAX_PIXELS
+    from amg_cli.batch.reading import Reading
+
+    megapixels = values["max_megapixels"]
+    return Reading(
+        max_pixels=MAX_PIXELS if megapixels is None else int(megapixels * 1e6),
+        stretch=values["stretch"],
+        strict=values["strict"],
+    )
+
+
+def _say_which() -> None:
+    """The model that is taken where none is named, and a better one."""
+    from amg_cli.weights.cache import human_bytes
+    from amg_cli.weights.zoo import DEFAULT, ZOO
+
+    size = human_bytes(ZOO["vit_h"].size_bytes)
+    better = f"for better masks --model-type vit_h ({size}, downloaded)"
+    say(f"model {DEFAULT}, which comes with amg; {better}")

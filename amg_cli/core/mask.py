@@ -1,0 +1,46 @@
+"""`Mask`: one result, and how it was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amg_cli.core import rle as rle_codec
+from amg_cli.core.rle import Rle
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One mask of an image. What is not known of it is None.
+
+    rle:             its pixels
+    box_xyxy:        the box of its pixels, in pixels of the image, right and bottom inclusive
+    pred_iou:        the model's own estimate of the mask's IoU; can exceed 1
+    stability_score: in [0, 1]
+    point_xy:        the prompt, in pixels of the image
+    crop_box_xyxy:   the crop the mask was found in; right and bottom *exclusive*
+    category, category_score: what it is of, and how sure that is, in [0, 1]
+    parent, id:      its number among the image's masks, and that of the mask it is a part of
+    """
+
+    rle: Rle
+    box_xyxy: tuple[int, int, int, int]
+    pred_iou: float
+    stability_score: float
+    point_xy: tuple[float, float] | None = None
+    crop_box_xyxy: tuple[int, int, int, int] | None = None
+    category: str | None = None
+    category_score: float | None = None
+    parent: int | None = None
+    id: int | None = None
+
+    @property
+    def area_px(self) -> int:
+        """Number of pixels in the mask."""
+        return rle_codec.area(self.rle)
+
+    def array(self) -> NDArray[np.bool_]:
+        """The mask as (H, W) bool, at the size of the original image."""
+        return rle_codec.decode(self.rle)

@@ -1,0 +1,112 @@
+"""What an image encoder and a mask decoder must have: all that a new kind needs.
+
+B counts images, N prompts, M masks a prompt, T tokens of a prompt, K masks that are drawn, C
+channels; H W are the model's input, H'' W'' the embedding, H' W' low-resolution masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from amg_cli.models.modes import Modes
+
+
+class Encoder(Protocol):
+    """An image encoder, an `nn.Module` made of its config and the embedding's channels.
+
+    in_16_bits: whether it may be computed so
+    """
+
+    in_16_bits: bool
+
+    def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Normalised, padded images (B, 3, H, W) to levels: the embedding (B, C, H'', W'') first.
+
+        Further levels are finer, for decoders that draw on them.
+        """
+
+    def fold(self) -> None:
+        """Rearrange the parameters for inference, where that saves work."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What `Sam.encode` makes of images and `Sam.decode` takes.
+
+    levels: the embedding (B, C, H'', W''), then finer levels where the encoder has some
+    positions: (1, C, H'', W''), the encoding of each cell's place
+    no_mask: (1, C, 1, 1), what is added to each cell where no prompt is a mask
+    input_hw: the padded input's size in pixels
+    shared: what the decoder has computed for all prompts on one image; None without `Sam.prepare`
+    """
+
+    levels: tuple[Tensor, ...]
+    positions: Tensor
+    no_mask: Tensor
+    input_hw: tuple[int, int]
+    shared: Any = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def features(self) -> Tensor:
+        """The embedding itself: (B, C, H'', W'')."""
+        return self.levels[0]
+
+    @property
+    def cells_hw(self) -> tuple[int, int]:
+        """H'' and W''."""
+        return self.features.shape[2], self.features.shape[3]
+
+    @property
+    def nb_cells(self) -> int:
+        """Cells of one image: H'' * W''."""
+        return self.cells_hw[0] * self.cells_hw[1]
+
+    def __getitem__(self, image: int) -> Embedding:
+        """The embedding of one image, B = 1."""
+        levels = tuple(level[image][None] for level in self.levels)
+        return Embedding(levels, self.positions, self.no_mask, self.input_hw)
+
+
+class Decoded(Protocol):
+    """The masks of N prompts, M each, scored but not drawn.
+
+    scores: (N, M), the model's estimate of each mask's IoU with the object
+    """
+
+    @property
+    def scores(self) -> Tensor:
+        """(N, M)"""
+
+    def logits(self, keep: Tensor | None = None) -> Tensor:
+        """Draw the masks that `keep`, (N, M) bool, names; all without it. -> (K, H', W').
+
+        K masks in row-major order of `keep`. On a CPU prompts without one cost nothing, but for
+        those of one part with others; on a GPU the program waits to learn which they are, where
+        without `keep` it goes on.
+        """
+
+
+class Decoder(Protocol):
+    """A mask decoder, an `nn.Module` made of its config and the embedding's channels."""
+
+    def __call__(
+        self, embedding: Embedding, tokens: Tensor, per_cell: Tensor | None, multimask: bool
+    ) -> Decoded:
+        """Score the masks of N prompts on one image.
+
+        embedding: of one image, B = 1; where it is prepared, decoding may do less
+        tokens: (N, T, C), of the prompts; per_cell: (N, C, H'', W''), of mask prompts, or None
+        multimask: the masks for ambiguous prompts, or the M = 1 for clear ones
+        """
+
+    def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Any:
+        """What all prompts without a mask have in common on one image, B = 1; None for nothing.
+
+        used_hw: the cells that the image covers, from the first on; no others need be drawn
+        """
