@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from amg_cli.core.version import __version__
+
 if TYPE_CHECKING:
     from amg_cli.core.config import GenerationConfig
     from amg_cli.core.errors import AmgError
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from amg_cli.formats.reference_record import reference_record
     from amg_cli.generation.everything import generate
     from amg_cli.weights.loading import load_model
-
-__version__ = "0.1.0"
 
 _HOME = {
     "AmgError": "amg_cli.core.errors",

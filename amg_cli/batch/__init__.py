@@ -1,1 +1,1 @@
-"""Floor 4: many images: find, name, read, generate, commit. Knows nothing of click or networks."""
+"""Floor 5: many images: find, name, read, generate, commit. Knows nothing of click or networks."""

@@ -1,1 +1,1 @@
-"""Floor 5: one file a command. Parse, call, print; no algorithm."""
+"""Floor 6: one file a command. Parse, call, print; no algorithm."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import click
 
-from amg_cli import __version__
 from amg_cli.core.errors import AmgError
+from amg_cli.core.version import __version__
 
 LIBRARIES = (
     "torch",

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from amg_cli import __version__
 from amg_cli.core.errors import OutputError
+from amg_cli.core.version import __version__
 
 Scores = Mapping[str, Mapping[str, float]]
 

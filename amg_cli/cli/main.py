@@ -8,7 +8,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from amg_cli import __version__
 from amg_cli.cli.doctor import doctor
 from amg_cli.cli.evaluate import evaluate
 from amg_cli.cli.generate import generate_options, run_generate
@@ -18,6 +17,7 @@ from amg_cli.cli.streams import ReaderGoneError, own_streams
 from amg_cli.cli.words import say
 from amg_cli.core.errors import AmgError
 from amg_cli.core.interrupts import Interrupted, signals_raise
+from amg_cli.core.version import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

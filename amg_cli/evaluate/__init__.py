@@ -1,1 +1,1 @@
-"""Floor 4: scores of masks against truth, and against another run."""
+"""Floor 5: scores of masks against truth, and against another run."""

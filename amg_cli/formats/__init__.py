@@ -1,1 +1,1 @@
-"""Floor 3: output formats, a writer and a reader each, one file a format."""
+"""Floor 4: output formats, a writer and a reader each, one file a format."""

@@ -26,8 +26,8 @@ from urllib.request import Request, build_opener, getproxies, proxy_bypass
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from amg_cli import __version__
 from amg_cli.core.errors import ConfigError, WeightsError
+from amg_cli.core.version import __version__
 from amg_cli.weights.cache import (
     CHUNK_BYTES,
     REINSTALL,

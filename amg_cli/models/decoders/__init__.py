@@ -1,0 +1,1 @@
+"""Mask decoders, one kind a file; and the two-way transformer."""

@@ -1,0 +1,1 @@
+"""The two-way decoder by less work: the image in factors."""
