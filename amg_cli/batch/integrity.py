@@ -63,8 +63,10 @@ def find_excess(length: int, max_pixels: int) -> Fault | None:
     # A pixel of 16-bit RGBA takes 8 bytes if not compressed, and there is metadata.
     if length <= 8 * max_pixels + 2**26:
         return None
-    told = f"{length / 10**9:.1f} GB are more than an image of {_millions(max_pixels)} pixels takes"
-    return Fault(told, _TRUST)
+    cause = (
+        f"{length / 10**9:.1f} GB are more than an image of {_millions(max_pixels)} pixels takes"
+    )
+    return Fault(cause, _TRUST)
 
 
 def _excess_of_pixels(kind: str, data: bytes, max_pixels: int) -> Fault | None:

@@ -42,17 +42,18 @@ def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         default = setting.default
         values = f"default: {default:.4g}; {setting.metadata['range']}"
         help_line = f"{setting.metadata['help']} [{values}]"
-        option = click.option(
-            option_name(setting.name), type=type(default), default=default, help=help_line
-        )
+        option = click.option(option_name(setting.name), type=type(default), help=help_line)
         command = option(command)
     return command
 
 
 def generation_config(values: Mapping[str, Any]) -> GenerationConfig:
-    """The settings among a command's values. Raises click's usage error, naming the option."""
+    """The settings among a command's values; those not given, which are None, have their defaults.
+
+    Raises click's usage error, naming the option.
+    """
     names = [setting.name for setting in dataclasses.fields(GenerationConfig)]
     try:
-        return GenerationConfig(**{name: values[name] for name in names})
+        return GenerationConfig(**{n: values[n] for n in names if values[n] is not None})
     except ConfigError as error:
         raise click.BadParameter(error.cause, param_hint=option_name(error.where)) from error

@@ -1,6 +1,6 @@
 """Where the time of a run goes, and how many masks are left at each step.
 
-The steps are marked where they are done; only who collects pays for it:
+The steps are marked where they are done; only who collects spends time on it:
 
     with collect() as timings:
         generate(image_rgb, model)
@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 # In the order of the work. "logits" are the decoder's low-resolution masks; on a CPU of those that
 # pass the score, on a GPU of all.
-STAGES = (
+Stage = Literal[
     "read",
     "resize",
     "encode",
@@ -29,8 +30,10 @@ STAGES = (
     "nms",
     "rle",
     "write",
-)
-FUNNEL = ("prompts", "candidates", "after IoU", "after stability", "after NMS")
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+Step = Literal["prompts", "candidates", "after IoU", "after stability", "after NMS"]
+FUNNEL: tuple[Step, ...] = get_args(Step)
 
 
 @dataclass
@@ -40,8 +43,8 @@ class Timings:
     wait: called before each look at the clock, for devices that work on by themselves
     """
 
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    counts: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[Stage, float] = field(default_factory=lambda: defaultdict(float))
+    counts: Counter[Step] = field(default_factory=Counter)
     wait: Callable[[], object] | None = None
 
     def add(self, other: Timings) -> None:
@@ -72,7 +75,7 @@ def collect(wait: Callable[[], object] | None = None) -> Iterator[Timings]:
 
 
 @contextmanager
-def timed(stage: str) -> Iterator[None]:
+def timed(stage: Stage) -> Iterator[None]:
     """Count the time of what is done inside as that of a stage, one of `STAGES`."""
     timings = _collecting.get()
     if timings is None:
@@ -85,7 +88,7 @@ def timed(stage: str) -> Iterator[None]:
         timings.seconds[stage] += timings.now() - start
 
 
-def count(step: str, number: int) -> None:
+def count(step: Step, number: int) -> None:
     """Count masks at a step of the funnel, one of `FUNNEL`."""
     timings = _collecting.get()
     if timings is not None:

@@ -80,7 +80,7 @@ def _records(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise InputError(path, error.strerror or str(error), "check `masks`") from error
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        told = error.args[0]
-        text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)
+        message = error.args[0]
+        text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(error)
         cause = f"not JSON: {text.partition(chr(10))[0].strip()}"
         raise InputError(path, cause, f"it must be {FIELDS}") from error

@@ -86,7 +86,7 @@ def write_page(
     for title, cases in shown.items():
         parts.append(f"<h2>{title} by {name}</h2>" if cases else "")
         for case in cases:
-            parts.append(_told(case, per_image[case.file_name][name]))
+            parts.append(_caption(case, per_image[case.file_name][name]))
             parts.append(_pictures(image_of(case), _true_rles(case), masks_of(case)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def write_page(
         raise OutputError(folder, error.strerror or str(error), "check `report`") from error
 
 
-def _told(case: Any, figure: float) -> str:
+def _caption(case: Any, figure: float) -> str:
     return f"<h3>{html.escape(case.file_name)}: {figure:.4f}</h3>"
 
 
@@ -182,7 +182,9 @@ def _pictures(image_rgb: NDArray[np.uint8], truth: Sequence[Rle], masks: Sequenc
         f"truth: {_count(len(truth), 'segment')}": _painted(small, truth),
         _count(len(masks), "mask"): _painted(small, [mask.rle for mask in masks]),
     }
-    return _row([_picture(_jpeg(picture), "jpeg", told, told) for told, picture in rows.items()])
+    return _row(
+        [_picture(_jpeg(picture), "jpeg", caption, caption) for caption, picture in rows.items()]
+    )
 
 
 def _jpeg(image_rgb: NDArray[np.uint8]) -> bytes:
