@@ -187,37 +187,6 @@ def test_malloc_settings_of_the_user_stay():
     assert int(in_a_new_process(RESIDENT, "prepared", **trimmed)) <= 30
 
 
-ARENAS = """
-import ctypes, sys, threading
-from amg_cli.cli.process import prepare_process
-
-if sys.argv[1] == "prepared":
-    prepare_process()
-libc = ctypes.CDLL(None)
-libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
-all_there = threading.Barrier(4)
-
-def work():
-    all_there.wait()
-    libc.malloc(ctypes.c_size_t(100_000))
-
-threads = [threading.Thread(target=work) for _ in range(4)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-stdout = ctypes.c_void_p(libc.fdopen(1, b"w"))
-libc.malloc_info(0, stdout)
-libc.fflush(stdout)
-"""
-
-
-@needs_linux
-def test_threads_share_one_arena():
-    assert in_a_new_process(ARENAS, "prepared").count("<heap nr=") == 1
-    assert in_a_new_process(ARENAS, "as it is").count("<heap nr=") > 1
-
-
 @needs_linux
 def test_a_malloc_that_refuses_a_large_threshold_has_the_largest_it_takes(monkeypatch):
     taken = {}

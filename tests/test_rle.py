@@ -148,6 +148,14 @@ def test_merging_leaves_its_parts_alone():
     assert rles == before
 
 
+def check_changes(places, mask):
+    """The places give the mask's RLE, and the box of its pixels."""
+    assert rle_codec.from_changes(places, mask.shape) == rle_codec.encode(mask)
+    ys, xs = mask.nonzero()
+    wanted = (xs.min(), ys.min(), xs.max(), ys.max()) if len(xs) else None
+    assert rle_codec.box_of_changes(places, mask.shape) == wanted
+
+
 @given(st.data())
 def test_strips_are_encoded_as_the_whole_mask_is(data):
     height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
@@ -159,23 +167,14 @@ def test_strips_are_encoded_as_the_whole_mask_is(data):
     mask[top:bottom, left:right] = window
     cuts = sorted(data.draw(st.lists(st.integers(0, right - left), max_size=4)))
     strips = iter(np.split(window, cuts, axis=1))
-    found = rle_codec.encode_strips(strips, (top, left), (height, width))
-    assert found == rle_codec.encode(mask)
+    check_changes(rle_codec.changes(strips, (top, left), mask.shape), mask)
 
 
 def test_a_large_mask_is_encoded_in_strips_as_in_one_piece():
     mask = np.random.default_rng(4).random((300, 500)) < 0.5
     strips = np.split(mask, [7, 300], axis=1)
-    assert rle_codec.encode_strips(strips, (0, 0), mask.shape) == rle_codec.encode(mask)
+    check_changes(rle_codec.changes(strips, (0, 0), mask.shape), mask)
 
 
 def test_no_strip_is_an_empty_mask():
-    empty = rle_codec.encode(np.zeros((5, 4), dtype=bool))
-    assert rle_codec.encode_strips([], (2, 1), (5, 4)) == empty
-
-
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
-def test_a_box_is_of_the_masks_pixels(mask):
-    ys, xs = mask.nonzero()
-    wanted = (xs.min(), ys.min(), xs.max(), ys.max()) if len(xs) else None
-    assert rle_codec.box_xyxy(rle_codec.encode(mask)) == wanted
+    check_changes(rle_codec.changes([], (2, 1), (5, 4)), np.zeros((5, 4), dtype=bool))

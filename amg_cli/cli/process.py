@@ -18,8 +18,6 @@ MALLOC_SETTINGS = (
     ("MALLOC_TOP_PAD_", -2, 2**26),
     ("MALLOC_MMAP_THRESHOLD_", -3, 2**25),  # older versions refuse more, and would keep 2**17
     ("MALLOC_MMAP_THRESHOLD_", -3, 2**30),
-    # With an arena for each thread, what one has freed is of no use to the others.
-    ("MALLOC_ARENA_MAX", -8, 1),
 )
 # oneDNN keeps a program for every shape it has met, up to 1024; one image needs some seventy.
 PRIMITIVES_KEPT = 128

@@ -35,43 +35,65 @@ def encode_all(masks: NDArray[np.bool_]) -> list[Rle]:
     ]
 
 
-def encode_strips(
+def changes(
     strips: Iterable[NDArray[np.bool_]], top_left: tuple[int, int], size_hw: tuple[int, int]
-) -> Rle:
-    """A mask of (H, W) that is empty but for strips of columns, side by side from `top_left` on.
+) -> NDArray[np.int64]:
+    """Where a mask changes between 0, which it starts with, and 1: ascending places, down columns.
 
-    Each is (h, w) bool, h the same for all. They may come one at a time; no more is kept of them
-    than where a pixel differs from the one before it.
+    strips: of columns, side by side from `top_left` on, outside which the mask of `size_hw` is
+        empty. Each is (h, w) bool, h the same for all. They may come one at a time; no more is kept
+        of them than their changes.
     """
-    changes, nb_read, last, column_px = [], 0, False, 1
+    found, nb_read, last, column_px = [], 0, False, 1
     for strip in strips:
-        columns = strip.T
-        if strip.shape[0] < size_hw[0]:  # then at least one empty pixel parts two columns
-            columns = np.pad(columns, ((0, 0), (0, 1)))
-        flat = np.concatenate([[last], columns.ravel()])
-        changes.append(nb_read + np.flatnonzero(flat[1:] != flat[:-1]))
-        nb_read, last, column_px = nb_read + columns.size, bool(flat[-1]), columns.shape[1]
-    changes.append(np.array([nb_read] if last else [], dtype=np.int64))
-    return from_changes(np.concatenate(changes), column_px, top_left, size_hw)
+        height, width = strip.shape
+        # Two columns are parted by at least one empty pixel, but where they have the mask's height.
+        column_px = height + (height < size_hw[0])
+        flat = np.zeros(1 + width * column_px, dtype=bool)
+        flat[0] = last
+        flat[1:].reshape(width, column_px)[:, :height] = strip.T
+        found.append(nb_read + np.flatnonzero(flat[1:] != flat[:-1]))
+        nb_read, last = nb_read + width * column_px, bool(flat[-1])
+    found.append(np.array([nb_read] if last else [], dtype=np.int64))
+    return in_mask(np.concatenate(found), column_px, top_left, size_hw)
 
 
-def from_changes(
-    changes: NDArray[np.int64], column_px: int, top_left: tuple[int, int], size_hw: tuple[int, int]
-) -> Rle:
-    """A mask of (H, W), from where it changes between 0, which it starts with, and 1.
+def in_mask(
+    places: NDArray[np.int64], column_px: int, top_left: tuple[int, int], size_hw: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Places in strips that are read column by column, as places in the mask.
 
-    changes: places in strips of columns that are read one column after another
     column_px: pixels of a column as read; top_left: where the first of them lies in the mask
     """
-    (top, left), (height, width) = top_left, size_hw
-    column, row = np.divmod(changes, column_px or 1)
-    places = (left + column) * height + top + row
+    (top, left), height = top_left, size_hw[0]
+    between_columns = height - column_px
+    first = left * height + top
+    return places + (places // (column_px or 1) * between_columns + first)
+
+
+def from_changes(places: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:
+    """The mask that changes at `places`, as of `changes`."""
+    height, width = size_hw
     runs = np.diff(places, prepend=0, append=height * width)
     if runs[-1] == 0:  # the mask ends with the image
         runs = runs[:-1]
-    counts = {"size": [height, width], "counts": runs.tolist()}
-    compressed = coco_mask.frPyObjects(counts, height, width)
+    uncompressed = {"size": [height, width], "counts": runs.astype(np.uint32)}
+    compressed = coco_mask.frPyObjects(uncompressed, height, width)
     return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
+
+
+def box_of_changes(
+    places: NDArray[np.int64], size_hw: tuple[int, int]
+) -> tuple[int, int, int, int] | None:
+    """XYXY of the pixels of the mask that changes at `places`, inclusive; None if it is empty."""
+    if not len(places):
+        return None
+    height = size_hw[0]
+    left, top = np.divmod(places[0::2], height)
+    right, bottom = np.divmod(places[1::2] - 1, height)
+    if (left < right).any():  # it goes on from one column to the next
+        return int(left[0]), 0, int(right[-1]), height - 1
+    return int(left[0]), int(top.min()), int(right[-1]), int(bottom.max())
 
 
 def decode(rle: Rle) -> NDArray[np.bool_]:
@@ -89,21 +111,6 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
 def area(rle: Rle) -> int:
     """Number of pixels in the mask."""
     return int(coco_mask.area(rle))
-
-
-def box_xyxy(rle: Rle) -> tuple[int, int, int, int] | None:
-    """The box of a mask's pixels, right and bottom inclusive; None if it is empty."""
-    ends = _runs_of(rle["counts"]).cumsum()
-    last = ends[1::2] - 1
-    if not len(last):
-        return None
-    height = rle["size"][0]
-    (left, top), (right, bottom) = (
-        np.divmod(places, height) for places in (ends[: 2 * len(last) : 2], last)
-    )
-    if (left < right).any():  # it goes on from one column to the next
-        return int(left.min()), 0, int(right.max()), height - 1
-    return int(left.min()), int(top.min()), int(right.max()), int(bottom.max())
 
 
 def counts(rle: Rle) -> list[int]:

@@ -177,7 +177,7 @@ def _rles(low_res: Tensor, crop: EncodedView, threshold: float) -> list[Rle]:
 def encode_on_device(
     masks: Tensor, top_left: tuple[int, int], size_hw: tuple[int, int]
 ) -> list[Rle]:
-    """As `rle.encode_strips`, each of one strip of one place, (K, h, w) bool on any device.
+    """Of masks that are empty but for one place, (K, h, w) bool on any device.
 
     What comes to the CPU is where a pixel differs from the one before it.
     """
@@ -188,7 +188,9 @@ def encode_on_device(
     mask, change = (flat[:, 1:] != flat[:, :-1]).nonzero().cpu().numpy().T
     bounds = np.searchsorted(mask, np.arange(len(masks) + 1))
     return [
-        rle_codec.from_changes(change[first:last], columns.shape[2], top_left, size_hw)
+        rle_codec.from_changes(
+            rle_codec.in_mask(change[first:last], columns.shape[2], top_left, size_hw), size_hw
+        )
         for first, last in pairwise(bounds)
     ]
 

@@ -128,10 +128,11 @@ def _measure(
             if not is_stable(score, config):
                 continue
         with timed("rle"):
-            rle = _encode(mask, crop)
-            box_xyxy = rle_codec.box_xyxy(rle)
+            changes = _changes(mask, crop)
+            box_xyxy = rle_codec.box_of_changes(changes, crop.image_hw)
+            if box_xyxy is not None:
+                rles.append(rle_codec.from_changes(changes, crop.image_hw))
         if box_xyxy is not None:
-            rles.append(rle)
             boxes.append(box_xyxy)
             stability.append(score)
             kept.append(i)
@@ -146,7 +147,7 @@ def _measure(
     return candidates[~crop.is_cut(boxes_xyxy)]
 
 
-def _encode(mask: DrawnMask, crop: EncodedView) -> rle_codec.Rle:
-    """A mask of a crop, placed in the image; never more of it is in one piece than a strip."""
+def _changes(mask: DrawnMask, crop: EncodedView) -> NDArray[np.int64]:
+    """Where in the image a mask of a crop changes; no more of it is in one piece than a strip."""
     place = (crop.top_left[0] + mask.top_left[0], crop.top_left[1] + mask.top_left[1])
-    return rle_codec.encode_strips(mask.strips(), place, crop.image_hw)
+    return rle_codec.changes(mask.strips(), place, crop.image_hw)
