@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from amg_cli.batch.commit import committed
-from amg_cli.batch.plan import plan
+from amg_cli.batch.inputs import find_sources
+from amg_cli.batch.naming import output_names
 from amg_cli.batch.reading import read_image
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import AmgError, ImageError
@@ -120,15 +121,21 @@ def _mask(region: NDArray[np.bool_], rle: rle_codec.Rle, rank: int) -> Mask:
 def main(method: str, inputs: tuple[Path, ...], output: Path, max_masks: int) -> None:
     """Write masks by a classical method for every image."""
     try:
-        jobs = plan(inputs, output, reference_rle.FORMAT.suffix, recursive=False)
+        sources = find_sources(inputs, output, recursive=False)
     except AmgError as error:
         click.echo(error, err=True)
         sys.exit(error.exit_code)
     exit_code = 0
-    for job in tqdm([job for job in jobs if not job.target.exists()], unit="image"):
+    names = output_names([source.relative for source in sources])
+    targets = [output / f"{name}{reference_rle.FORMAT.suffix}" for name in names]
+    for source, target in tqdm(
+        zip(sources, targets, strict=True), total=len(sources), unit="image"
+    ):
+        if target.exists():
+            continue
         try:
-            masks = pooled_masks(METHODS[method](read_image(job.source)), max_masks)
-            with committed(job.target, overwrite=False) as path:
+            masks = pooled_masks(METHODS[method](read_image(source.path)), max_masks)
+            with committed(target, overwrite=False) as path:
                 reference_rle.write(masks, path)
         except ImageError as error:
             tqdm.write(str(error), file=sys.stderr)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import cv2
 
+from amg_cli.formats.manifest import FOLDER
+
 AMG = Path(sys.executable).with_name("amg")
 FEW_POINTS = ["--points-per-side", "2", "--pred-iou-thresh", "0", "--stability-score-thresh", "0"]
 
@@ -23,14 +25,23 @@ def save(path, image):
 
 
 def files_under(folder):
-    """Every file, hidden ones too, with its bytes."""
+    """Every file, hidden ones too, with its bytes, but for a run's record."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and FOLDER not in path.parts
     }
 
 
+def visible(folder):
+    """The names in a folder, but for hidden ones, such as a run's record."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def error_lines(result):
-    """stderr without the summary."""
-    return [line for line in result.stderr.splitlines() if "done (" not in line]
+    """stderr without the summary and the progress."""
+    return [
+        line
+        for line in result.stderr.splitlines()
+        if "done (" not in line and " images, " not in line
+    ]

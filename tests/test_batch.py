@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amg_cli.batch.commit import committed
-from amg_cli.batch.local import Work, run, settle
-from amg_cli.batch.naming import output_names
-from amg_cli.batch.plan import plan
+from amg_cli.batch.inputs import find_sources
+from amg_cli.batch.job import Job
+from amg_cli.batch.local import Work, run
+from amg_cli.batch.naming import Names, output_names, why_renamed
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import ConfigError, InputError, OutputError, OutputExistsError
+from amg_cli.core.errors import ConfigError, InputError, OutputExistsError
 from amg_cli.formats import reference_rle
-from tests.command import save
 
 ALL_MASKS = GenerationConfig(
     points_per_side=1, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
@@ -120,63 +120,42 @@ def photos(tmp_path, noise):
 
 
 def jobs_of(photos, tmp_path):
-    return plan([photos], tmp_path / "out", ".json", recursive=False)
-
-
-def test_a_plan_has_a_job_for_each_image(photos, tmp_path):
-    jobs = jobs_of(photos, tmp_path)
-    assert [job.source.name for job in jobs] == ["a.png", "b.png", "c.png"]
-    assert [job.target for job in jobs] == [tmp_path / f"out/{name}.json" for name in "abc"]
-    assert not any(job.renamed for job in jobs)
+    return [
+        Job(path, (tmp_path / f"out/{path.stem}.json",)) for path in sorted(photos.glob("*.png"))
+    ]
 
 
 def test_searching_the_output_folder_for_images_is_refused(photos):
     with pytest.raises(ConfigError, match="would take its masks for images") as caught:
-        plan([photos], photos / "../photos", "", recursive=True)
+        find_sources([photos], photos / "../photos", recursive=True)
     assert caught.value.exit_code == 2
 
 
-def test_a_plan_for_nothing_but_the_output_says_so(photos):
+def test_inputs_with_nothing_but_the_output_say_so(photos):
     masks = photos / "masks/a"
     masks.mkdir(parents=True)
     (photos / "a.png").rename(masks / "0.png")
     for name in "bc":
         (photos / f"{name}.png").unlink()
     with pytest.raises(InputError, match="all images found are inside the output folder"):
-        plan([photos], photos / "masks", "", recursive=True)
-
-
-def test_an_output_folder_that_is_a_file_is_an_error(photos, tmp_path):
-    (tmp_path / "out").write_text("")
-    with pytest.raises(OutputError, match="File exists; give a folder that can be written to"):
-        jobs_of(photos, tmp_path)
-
-
-def test_settling_knows_what_is_there(photos, tmp_path):
-    jobs = jobs_of(photos, tmp_path)
-    jobs[1].target.write_text("[]")
-    to_do, settled = settle(jobs, "error")
-    assert to_do == [jobs[0], jobs[2]]
-    assert isinstance(settled[0].error, OutputExistsError)
-    to_do, settled = settle(jobs, "skip")
-    assert (to_do, settled[0].error, settled[0].nb_masks) == ([jobs[0], jobs[2]], None, None)
-    assert settle(jobs, "overwrite") == (jobs, [])
+        find_sources([photos], photos / "masks", recursive=True)
 
 
 def test_a_run_commits_each_image_and_goes_on_after_a_failure(photos, tmp_path, tiny_model):
     jobs = jobs_of(photos, tmp_path)
     (photos / "b.png").write_bytes(b"")
-    outcomes = list(run(jobs, Work(tiny_model, ALL_MASKS, reference_rle.FORMAT)))
-    assert [outcome.nb_masks is not None for outcome in outcomes] == [True, False, True]
+    outcomes = list(run(jobs, Work(tiny_model, ALL_MASKS, (reference_rle.FORMAT,))))
+    assert [outcome.result is not None for outcome in outcomes] == [True, False, True]
     assert str(outcomes[1].error).startswith(f"{photos / 'b.png'}: empty file")
-    assert len(reference_rle.read(jobs[2].target)) == outcomes[2].nb_masks > 0
+    assert reference_rle.read(jobs[2].targets[0]) == outcomes[2].result.masks != []
+    assert outcomes[2].result.image_hw == (60, 90)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "c.json"]
 
 
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (OSError(28, "No space left on device"), "{target}: No space left on device; "),
+        (OSError(13, "Permission denied"), "{target}: Permission denied; "),
         (MemoryError(), "{source}: out of memory; lower `points_per_batch`"),
         (ZeroDivisionError("division\nby zero"),
          "{source}: unexpected ZeroDivisionError: division; please report it with this image"),
@@ -189,8 +168,8 @@ def test_whatever_fails_is_one_line_and_exit_code_3(error, line, photos, tmp_pat
 
     job = jobs_of(photos, tmp_path)[0]
     broken = dataclasses.replace(reference_rle.FORMAT, write=fail)
-    (outcome,) = run([job], Work(tiny_model, ALL_MASKS, broken))
-    assert str(outcome.error).startswith(line.format(source=job.source, target=job.target))
+    (outcome,) = run([job], Work(tiny_model, ALL_MASKS, (broken,)))
+    assert str(outcome.error).startswith(line.format(source=job.source, target=job.targets[0]))
     assert outcome.error.exit_code == 3
     assert list(Path(tmp_path / "out").iterdir()) == []
 
@@ -218,14 +197,33 @@ def test_no_name_ever_leaves_the_output_folder(file_names):
         assert Path(os.path.normpath(target)) == target != Path("/out")
 
 
-def test_why_a_name_is_not_the_plain_one_is_said(tmp_path, noise):
-    for name in ("...png", "a.png", "a.bmp", "b.png"):
-        save(tmp_path / "photos" / name, noise)
-    inputs = [tmp_path / "photos/...png", tmp_path / "photos"]  # in a folder it is a hidden one
-    jobs = plan(inputs, tmp_path / "out", "", recursive=False)
-    assert {job.target.name: job.renamed for job in jobs} == {
+def test_why_a_name_is_not_the_plain_one_is_said():
+    paths = [PurePath(path) for path in ("...png", "a.png", "a.bmp", "sub/b.png")]
+    found = output_names(paths)
+    assert {
+        path.name: why_renamed(path, name) for path, name in zip(paths, found, strict=True)
+    } == {
         "...png": "without its suffix its name would be '..'",
         "a.bmp": "its plain name is another's too",
         "a.png": "its plain name is another's too",
-        "b": "",
+        "b.png": "",
     }
+
+
+def test_a_name_once_given_stays_and_what_comes_later_gives_way():
+    given = Names()
+    assert given.give([PurePath("a.jpg")]) == [PurePath("a")]
+    given.keep(PurePath("b"))
+    later = [PurePath(path) for path in ("a.png", "b.png", "a/c.jpg", "A.jpg")]
+    assert [name.as_posix() for name in given.give(later)] == ["a.png", "b.png", "a~2/c", "A.jpg"]
+    assert given.give([PurePath("a.png")]) == [PurePath("a.png~2")]
+
+
+@given(st.lists(st.from_regex(r"([ab]/){0,2}[aAb](\.[aj]|~2){0,2}", fullmatch=True), max_size=12))
+def test_names_given_one_by_one_are_different_and_no_folder_of_others(paths):
+    given_names = Names()
+    found = [given_names.give([PurePath(path)])[0] for path in paths]
+    keys = [name.as_posix().casefold() for name in found]
+    assert len(set(keys)) == len(paths)
+    folders = {folder.as_posix().casefold() for name in found for folder in name.parents}
+    assert not folders & set(keys)

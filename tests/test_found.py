@@ -8,7 +8,7 @@ import pytest
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import InputError
 from amg_cli.formats import reference_png, reference_rle
-from amg_cli.formats.found import Found, find_masks, masks_of
+from amg_cli.formats.found import find_masks, masks_of
 from amg_cli.formats.reference_record import reference_record
 from tests.eval_data import block, drawing, made
 
@@ -32,9 +32,9 @@ def keys(folder):
 def test_folders_of_png_and_json_files_are_found_and_read_back(tmp_path):
     write(tmp_path, "a", "b.json")
     found = find_masks(tmp_path)
-    assert found == {
-        "a": Found(tmp_path / "a", reference_png.FORMAT),
-        "b": Found(tmp_path / "b.json", reference_rle.FORMAT),
+    assert {name: there.path for name, there in found.items()} == {
+        "a": tmp_path / "a",
+        "b": tmp_path / "b.json",
     }
     assert found["a"].read() == MASKS
     assert found["b"].read() == MASKS

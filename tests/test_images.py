@@ -440,7 +440,7 @@ def test_a_folder_gives_its_images_in_the_order_of_their_bytes(tmp_path):
 def test_a_file_given_itself_is_taken_whatever_its_name(tmp_path):
     tree(tmp_path, "deep/.hidden.raw")
     path = tmp_path / "deep" / ".hidden.raw"
-    assert discover([path], recursive=False) == [Source(path, PurePath(".hidden.raw"))]
+    assert discover([path], recursive=False) == [Source.of(path, PurePath(".hidden.raw"))]
 
 
 def test_inputs_keep_their_order(tmp_path):
@@ -454,7 +454,7 @@ def test_sub_folders_are_entered_only_if_asked_and_mirrored(tmp_path):
     assert relatives(tmp_path) == ["z.png"]
     found = discover([tmp_path], recursive=True)
     expected = ["z.png", "a/3.png", "b/2.png", "b/c/1.png"]
-    assert found == [Source(tmp_path / name, PurePath(name)) for name in expected]
+    assert found == [Source.of(tmp_path / name, PurePath(name)) for name in expected]
 
 
 def test_the_same_file_reached_twice_appears_once_where_it_came_first(tmp_path, monkeypatch):

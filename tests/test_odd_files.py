@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from amg_cli.batch.images import discover
+from amg_cli.batch.inputs import find_sources
 from amg_cli.batch.integrity import AGAIN
-from amg_cli.batch.local import settle
-from amg_cli.batch.plan import Job, plan
+from amg_cli.batch.naming import output_names
 from amg_cli.batch.reading import read_image
 from amg_cli.core.errors import ImageError, InputError
+from tests.command import files_under
 from tests.image_bytes import encoded
 from tests.images_to_break import NOISE
 from tests.reader import LINUX, error_of, read_all
@@ -37,13 +38,12 @@ def test_images_of_odd_names_are_found_planned_and_read(tmp_path):
     photos.mkdir()
     for name in NAMES:
         (photos / os.fsdecode(name)).write_bytes(PNG)
-    jobs = plan([photos], tmp_path / "out", ".json", recursive=False)
-    assert {os.fsencode(job.source.name) for job in jobs} == set(NAMES)
-    assert {os.fsencode(job.target.name) for job in jobs} == {
-        name[:-4] + b".json" for name in NAMES
-    }
-    for job in jobs:
-        assert read_image(job.source).shape == (40, 60, 3)
+    sources = find_sources([photos], tmp_path / "out", recursive=False)
+    assert {os.fsencode(source.path.name) for source in sources} == set(NAMES)
+    names = output_names([source.relative for source in sources])
+    assert {os.fsencode(name) for name in names} == {name[:-4] for name in NAMES}
+    for source in sources:
+        assert read_image(source.path).shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -56,18 +56,6 @@ def test_an_error_about_an_odd_name_is_one_line_that_any_stream_can_print(name, 
     assert line.isprintable()
     assert line.endswith(f": empty file; {AGAIN}")
     line.encode("utf-8")
-
-
-def test_an_output_name_too_long_is_an_error_of_its_image(tmp_path):
-    jobs = [
-        Job(tmp_path / "a.png", tmp_path / "a.json"),
-        Job(tmp_path / "b.png", tmp_path / ("x" * 251 + ".json")),
-    ]
-    for on_exists in ("error", "skip"):
-        to_do, outcomes = settle(jobs, on_exists)
-        assert to_do == jobs[:1]
-        assert [outcome.job for outcome in outcomes] == jobs[1:]
-        assert "name too long" in str(outcomes[0].error)
 
 
 def test_a_link_to_itself_is_an_error_of_its_image(tmp_path):
@@ -156,12 +144,12 @@ def open_folder() -> Iterator[Path]:
 
 # Become a user whom rights bind; once all is imported, as that user may not reach the modules.
 AS_NOBODY = """
-import dataclasses, os, sys
+import dataclasses, os, sys, types
 from pathlib import Path
 from amg_cli.batch import local
 from amg_cli.batch.images import discover
 from amg_cli.batch.reading import read_image
-from amg_cli.batch.plan import plan
+from amg_cli.batch.job import Job
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import AmgError
 from amg_cli.formats.reference_rle import FORMAT
@@ -225,13 +213,15 @@ def test_an_output_folder_that_becomes_closed_fails_only_the_images_of_that_time
     code = """
 local.generate = lambda *_: []
 out = folder / "out"
-jobs = plan([folder], out, FORMAT.suffix, recursive=False)
+jobs = [Job(folder / f"{name}.png", (out / f"{name}.json",)) for name in "abc"]
+out.mkdir()
+model = types.SimpleNamespace(device=None)
 empty = dataclasses.replace(FORMAT, write=lambda _, path: path.write_bytes(b"[]"))
-outcomes = local.run(jobs, local.Work(None, GenerationConfig(), empty))
+outcomes = local.run(jobs, local.Work(model, GenerationConfig(), (empty,)))
 for rights in (0o755, 0o555, 0o755):
     out.chmod(rights)
     outcome = next(outcomes)
-    print(outcome.error or outcome.nb_masks)
+    print(outcome.error or len(outcome.result.masks))
 print(*sorted(path.name for path in out.iterdir()))
 """
     first, second, third, left = as_nobody(code, open_folder)
@@ -267,7 +257,7 @@ def test_odd_names_are_written_and_printed_whatever_the_encoding(
     assert b"Traceback" not in done.stderr
     assert done.returncode == 3
     assert done.stdout == b"--/-caf\xe9.json\n"
-    assert [path.name for path in (photos / "--").iterdir()] == [os.fsdecode(b"-caf\xe9.json")]
+    assert list(files_under(photos / "--")) == [os.fsdecode(b"-caf\xe9.json")]
     lines = sorted(done.stderr.decode("ascii").splitlines())
     assert len(lines) == 3, lines
     assert "name too long" in lines[0].lower()

@@ -18,10 +18,18 @@ class Source:
 
     path:     the file, as to open
     relative: its path in the input folder it was found in; its name if it was given itself
+    identity: its own name in the real folder, which makes it the same file as another:
+        `a/../b` is `b`, but two links to a file are two
     """
 
     path: Path
     relative: PurePath
+    identity: Path
+
+    @staticmethod
+    def of(path: Path, relative: PurePath) -> Source:
+        """The source at a path, whatever is there."""
+        return Source(path, relative, _real(path.parent) / path.name)
 
 
 def discover(inputs: Sequence[Path], recursive: bool) -> list[Source]:
@@ -37,16 +45,13 @@ def discover(inputs: Sequence[Path], recursive: bool) -> list[Source]:
     """
     found: dict[Path, Source] = {}
     for given in inputs:
-        for identity, source in _images_of(given, recursive):
-            found.setdefault(identity, source)
+        for source in _images_of(given, recursive):
+            found.setdefault(source.identity, source)
     return list(found.values())
 
 
-def _images_of(given: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
-    """The images of one input, each with what makes it the same file as another.
-
-    That is its own name in the real folder: `a/../b` is `b`, but two links to a file are two.
-    """
+def _images_of(given: Path, recursive: bool) -> Iterator[Source]:
+    """The images of one input."""
     try:
         given.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -54,12 +59,12 @@ def _images_of(given: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
     except OSError as error:
         raise InputError(given, reason(error), "check the path") from error
     if not given.is_dir():
-        yield _real(given.parent) / given.name, Source(given, PurePath(given.name))
+        yield Source.of(given, PurePath(given.name))
         return
     empty = True
-    for pair in _walk(given, recursive):
+    for source in _walk(given, recursive):
         empty = False
-        yield pair
+        yield source
     if empty:
         looked_for = " ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(given, f"no image in it (looked for {looked_for})", _where_else(given))
@@ -72,7 +77,7 @@ def _no_such(given: Path) -> InputError:
     return InputError(given, "no such file or folder", "check the path")
 
 
-def _walk(folder: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
+def _walk(folder: Path, recursive: bool) -> Iterator[Source]:
     """The images of a folder. A list, not recursion: paths may be deeper than Python's stack."""
     entered = set()
     pending = [(folder, PurePath())]
@@ -84,7 +89,7 @@ def _walk(folder: Path, recursive: bool) -> Iterator[tuple[Path, Source]]:
         entered.add(real)
         images, folders = _listing(here)
         for name in images:
-            yield real / name, Source(here / name, relative / name)
+            yield Source(here / name, relative / name, real / name)
         if recursive:
             pending += [(here / name, relative / name) for name in reversed(folders)]
 

@@ -1,107 +1,114 @@
-"""The engine for this machine: one image after another."""
+"""One image of a run, from its file to its outputs; and the engine that does one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import errno
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from amg_cli.batch.commit import committed, exists_error
-from amg_cli.batch.plan import Job, OnExists
+from amg_cli.batch.commit import committed
+from amg_cli.batch.job import FileFacts, Job, Outcome
 from amg_cli.batch.reading import Picture, Reading, read_picture
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import AmgError, ImageError
+from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
 from amg_cli.core.interrupts import check
-from amg_cli.core.timings import Timings, collect, timed
-from amg_cli.formats.format import Format
+from amg_cli.core.timings import collect, timed
+from amg_cli.formats.format import ImageFormat
+from amg_cli.formats.result import Result
 from amg_cli.generation.everything import generate
 from amg_cli.models.devices import synchronizer
 from amg_cli.models.sam import Sam
 
 NO_MEMORY = ("not enough memory", "out of memory")  # torch's words for it, on a CPU and on a GPU
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one job: masks written, skipped (`nb_masks` None), or an error.
-
-    warnings: what may be wrong with the image, a line each
-    """
-
-    job: Job
-    nb_masks: int | None = None
-    timings: Timings | None = None
-    error: AmgError | None = None
-    warnings: tuple[ImageError, ...] = ()
+# What the next image would meet too: a disk that is full, or can only be read.
+DISK_ERRORS = frozenset(
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS") if hasattr(errno, name)
+)
 
 
 @dataclass(frozen=True)
 class Work:
     """What is done with each image of a run.
 
-    overwrite: replace output that is there
-    reading:   how images are read, and which are refused
-    timed:     wait for the device at the end of each stage, so that its time is counted there
+    formats: how the masks of an image are kept, if in outputs of its own
+    reading: how images are read, and which are refused
+    timed:   wait for the device at the end of each stage, so that its time is counted there
     """
 
     model: Sam
     config: GenerationConfig
-    output_format: Format
-    overwrite: bool = False
+    formats: tuple[ImageFormat, ...]
     reading: Reading = field(default_factory=Reading)
     timed: bool = False
 
 
-def settle(jobs: Sequence[Job], on_exists: OnExists) -> tuple[list[Job], list[Outcome]]:
-    """What is left to do, and what is settled: its output is there already, or never can be."""
-    to_do: list[Job] = []
-    settled: list[Outcome] = []
-    for job in jobs:
-        try:
-            exists = job.target.exists() or job.target.is_symlink()
-        except OSError as error:  # such as a name too long for the file system
-            settled.append(Outcome(job, error=_as_image_error(job, error)))
-            continue
-        if not exists or on_exists == "overwrite":
-            to_do.append(job)
-        else:
-            error_or_none = None if on_exists == "skip" else exists_error(job.target)
-            settled.append(Outcome(job, error=error_or_none))
-    return to_do, settled
-
-
-def run(jobs: Sequence[Job], work: Work) -> Iterator[Outcome]:
+def run(jobs: Iterable[Job], work: Work) -> Iterator[Outcome]:
     """Do each job in turn; a job that fails is an outcome too, and the next one follows."""
     for job in jobs:
         check()
-        try:
-            outcome = process(job, work)
-        except AmgError as error:
-            outcome = Outcome(job, error=error)
-        except Exception as error:  # noqa: BLE001 - the one place: a failure becomes a record
-            check()  # it may be what an interrupt was turned into
-            outcome = Outcome(job, error=_as_image_error(job, error))
-        yield outcome
+        yield attempt(job, work)
 
 
-def process(job: Job, work: Work) -> Outcome:
+def attempt(job: Job, work: Work) -> Outcome:
+    """Do one job. Whatever fails is an error in its outcome.
+
+    An OutputError there is one that every other job would meet too.
+    """
+    start = time.perf_counter()
+    file = _file_of(job.source)
+    try:
+        return _process(job, work, file, start)
+    except AmgError as raised:
+        error = raised
+    except Exception as raised:  # noqa: BLE001 - the one place: a failure becomes a record
+        check()  # it may be what an interrupt was turned into
+        error = _as_error(job, raised)
+    return Outcome(job, error=error, file=file, seconds=time.perf_counter() - start)
+
+
+def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
     """Read one image, generate its masks, commit them."""
     with collect(synchronizer(work.model.device) if work.timed else None) as timings:
         with timed("read"):
             picture = read_picture(job.source, work.reading)
         masks = generate(picture.pixels, work.model, work.config)
-        with timed("write"), committed(job.target, work.overwrite) as path:
-            work.output_format.write(masks, path)
-    return Outcome(job, len(masks), timings, warnings=_warnings(job, picture))
+        with timed("write"):
+            for format_, target in zip(work.formats, job.targets, strict=True):
+                with committed(target, job.overwrite) as path:
+                    format_.write(masks, path)
+    height, width = picture.pixels.shape[:2]
+    return Outcome(
+        job,
+        Result(job.number, job.name, job.file_name, (height, width), masks),
+        warnings=_warnings(job, picture),
+        timings=timings,
+        file=replace(file, sha256=picture.sha256),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _file_of(path: Path) -> FileFacts:
+    """Looked at before it is read, so that a file that is replaced meanwhile counts as another."""
+    try:
+        status = path.stat()
+    except OSError:
+        return FileFacts()
+    return FileFacts(status.st_size, status.st_mtime_ns)
 
 
 def _warnings(job: Job, picture: Picture) -> tuple[ImageError, ...]:
     return tuple(ImageError(job.source, *fault) for fault in picture.warnings)
 
 
-def _as_image_error(job: Job, error: Exception) -> ImageError:
+def _as_error(job: Job, error: Exception) -> AmgError:
     if isinstance(error, OSError):
-        cause = f"{error.strerror or error}"
-        return ImageError(error.filename or job.target, cause, "mend that and run again")
+        where = error.filename or (job.targets[0] if job.targets else job.source)
+        if error.errno in DISK_ERRORS:
+            remedy = "what is done is kept; make room and run again"
+            return OutputError(where, reason(error), remedy)
+        return ImageError(where, f"{error.strerror or error}", "mend that and run again")
     if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return ImageError(job.source, "out of memory", "lower `points_per_batch`")
     first_line = str(error).partition("\n")[0]

@@ -7,6 +7,7 @@ that is not whole is an error. OpenCV's version decides details, such as whose E
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import dataclass
@@ -47,10 +48,12 @@ class Picture:
 
     pixels:   (H, W, 3) uint8, RGB, contiguous
     warnings: what may be wrong with it
+    sha256:   of the file's bytes
     """
 
     pixels: NDArray[np.uint8]
     warnings: tuple[Fault, ...] = ()
+    sha256: str = ""
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -74,7 +77,7 @@ def read_picture(path: Path, reading: Reading) -> Picture:
     pixels, warnings = decode(path, data, reading.stretch)
     if warnings and reading.strict:
         raise ImageError(path, *warnings[0])
-    return Picture(pixels, tuple(warnings))
+    return Picture(pixels, tuple(warnings), hashlib.sha256(data).hexdigest())
 
 
 def _read_bytes(path: Path, max_pixels: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,8 +24,7 @@ from amg_cli.core.errors import ImageError, InputError, OutputError
 from amg_cli.core.interrupts import check, interrupted_with
 
 if TYPE_CHECKING:
-    from amg_cli.batch.local import Outcome
-    from amg_cli.batch.plan import Job
+    from amg_cli.batch.job import Job, Outcome
     from amg_cli.core.mask import Mask
     from amg_cli.evaluate.scorers import Case, CocoScorer, Scorer
     from amg_cli.models.sam import Sam
@@ -181,22 +179,23 @@ def _prompt(values: dict[str, Any], model: Sam, scorer: CocoScorer) -> None:
 
 def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder: Path) -> int:
     """Masks of each case into `folder`, but for those that are there. -> the exit code."""
-    from amg_cli.batch.local import Work, run, settle
+    from amg_cli.batch.local import Work, run
     from amg_cli.batch.made_by import claim, maker_of
     from amg_cli.formats import reference_rle
 
     output_format = reference_rle.FORMAT
     jobs = _jobs(values, cases, folder, output_format.suffix)
-    to_do, settled = settle(jobs, "skip")
-    work = Work(model, generation_config(values), output_format, reading=given_reading(values))
-    claim(folder, maker_of(work), holds_masks=any(job.target.exists() for job in jobs))
+    to_do = [job for job in jobs if not job.targets[0].exists()]
+    work = Work(model, generation_config(values), (output_format,), reading=given_reading(values))
+    claim(folder, maker_of(work), holds_masks=len(to_do) < len(jobs))
     exit_code = 0
-    done = _progress(run(to_do, work), values, total=len(to_do))
-    for outcome in itertools.chain(settled, done):
+    for outcome in _progress(run(to_do, work), values, total=len(to_do)):
         _say_of(outcome, values["quiet"])
+        if isinstance(outcome.error, OutputError):
+            raise outcome.error
         if outcome.error is not None:
             exit_code = ImageError.exit_code
-    if exit_code and not any(job.target.exists() for job in jobs):
+    if exit_code and not any(job.targets[0].exists() for job in jobs):
         cause = "none of its images has masks"
         raise ImageError(values["truth"], cause, "mend them and run again")
     return exit_code
@@ -205,8 +204,8 @@ def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder:
 def _jobs(values: dict[str, Any], cases: Sequence[Case], folder: Path, suffix: str) -> list[Job]:
     """One for each case. Makes the folder of the masks, and puts right what killed runs left."""
     from amg_cli.batch.commit import check_writable, recover
+    from amg_cli.batch.job import Job
     from amg_cli.batch.naming import output_names
-    from amg_cli.batch.plan import Job
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -217,7 +216,8 @@ def _jobs(values: dict[str, Any], cases: Sequence[Case], folder: Path, suffix: s
     recover({target.parent for target in targets})
     check_writable(folder)
     return [
-        Job(_image_path(values, case), target) for case, target in zip(cases, targets, strict=True)
+        Job(_image_path(values, case), (target,))
+        for case, target in zip(cases, targets, strict=True)
     ]
 
 

@@ -39,6 +39,13 @@ def write_json(
         raise OutputError(path, error.strerror or str(error), "check --json") from error
 
 
+def duration(seconds: float) -> str:
+    """In whole seconds, minutes or hours, whichever is read best."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def _shown(value: float) -> str:
     if math.isnan(value):
         return "-"

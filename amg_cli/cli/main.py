@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from amg_cli.cli.doctor import doctor
 from amg_cli.cli.evaluate import evaluate
 from amg_cli.cli.generate import generate_options, run_generate
+from amg_cli.cli.merge import merge
 from amg_cli.cli.models import models
 from amg_cli.cli.process import prepare_process
 from amg_cli.cli.streams import ReaderGoneError, own_streams
@@ -22,13 +23,18 @@ from amg_cli.core.version import __version__
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 EPILOG = """\b
-Writes DIR/STEM/0.png, 1.png, … and metadata.csv for each image, or DIR/STEM.json
-with --convert-to-rle, and prints that path. All else goes to stderr.
+Writes DIR/STEM/0.png, 1.png, … and metadata.csv for each image, or what --format says,
+and prints the path of each. All else goes to stderr. The same command again does what
+is left.
 
 \b
-Exit codes: 0 all done; 1 nothing could start (input, output, weights, device); 2 usage;
-3 some images failed; 5 stdout cannot be written to; 130, 143, 129 ended by SIGINT,
-SIGTERM, SIGHUP; 141 the reader of stdout is gone. What is done is kept.
+  amg --input photos --output out --format coco
+  find photos -name '*.jpg' -print0 | amg -0 --input - --output - | jq .file_name
+
+\b
+Exit codes: 0 all done; 1 could not start, or go on (input, output, weights, device,
+full disk); 2 usage; 3 some images failed; 5 stdout cannot be written to; 130, 143, 129
+ended by SIGINT, SIGTERM, SIGHUP; 141 the reader of stdout is gone. What is done is kept.
 """
 
 
@@ -75,4 +81,5 @@ def main(ctx: click.Context, /, **values: Any) -> None:
 
 main.add_command(doctor)
 main.add_command(evaluate)
+main.add_command(merge)
 main.add_command(models)

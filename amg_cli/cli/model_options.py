@@ -50,7 +50,8 @@ MODEL_OPTIONS = (
         "[default: the model's own: 512 for nano, 1024 for the others]",
     ),
     click.option(
-        "--threads", type=click.IntRange(min=1), help="CPU threads. [default: torch's choice]"
+        "--threads", type=click.IntRange(min=1), help="CPU threads, of each worker in a run. "
+        "[default: the cores, shared out]"
     ),
     click.option("--quiet", is_flag=True, help="Nothing on stderr but errors."),
 )

@@ -27,6 +27,8 @@ class UserPath(click.Path):
         """The `Path` of an option's text."""
         if not value:
             self.fail("the path is empty", param, ctx)
+        if value == "-":
+            return Path(value)
         path = Path(os.path.expanduser(value))  # noqa: PTH111 - which takes unknown users as names
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(value)) and not path.exists():
             raise InputError(value, "is an address, not a file", "download it and give its path")

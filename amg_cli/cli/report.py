@@ -1,4 +1,4 @@
-"""What a run prints: output paths on stdout; progress, errors and a summary on stderr."""
+"""What a run prints: results on stdout; progress, errors and a summary on stderr."""
 
 from __future__ import annotations
 
@@ -6,36 +6,78 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 import click
 from tqdm import tqdm
 
-from amg_cli.batch.local import Outcome
-from amg_cli.batch.plan import Job
+from amg_cli.batch.images import Source
+from amg_cli.batch.job import Outcome
+from amg_cli.batch.naming import why_renamed
+from amg_cli.batch.run import Plan
+from amg_cli.cli.figures import duration
 from amg_cli.cli.timings import one_image, whole_run
 from amg_cli.cli.words import say, warn
-from amg_cli.core.errors import ImageError
+from amg_cli.core.errors import ImageError, OutputExistsError
 from amg_cli.core.timings import Timings
+from amg_cli.formats.manifest import Entry
+
+EVERY_S = 30.0  # between lines of progress, where there is no terminal to have a bar
+MOST_NAMES = 20  # lines about names, before the rest is only counted
 
 
 class Report:
     """Prints each outcome as it comes, and counts. With `quiet`, only errors go to stderr.
 
+    total:   images to do; None where that is not known yet
     timings: print where the time went too, even if quiet
 
     A context manager, whose end is the end of the progress bar.
     """
 
-    def __init__(self, jobs: Sequence[Job], quiet: bool, timings: bool = False) -> None:
+    def __init__(self, total: int | None, quiet: bool, timings: bool = False) -> None:
         self._timings = Timings() if timings else None
-        self._quiet = quiet
-        self._start = time.perf_counter()
-        self._done = self._skipped = self._failed = self._warned = self._nb_masks = 0
-        for job in jobs:
-            if job.renamed:
-                self._say(f"{job.source}: goes to {job.target}, as {job.renamed}")
+        self._quiet, self._total = quiet, total
+        self._start = self._last_line = time.perf_counter()
+        self._done = self._before = self._skipped = self._failed = 0
+        self._warned = self._nb_masks = 0
         hidden = quiet or not sys.stderr.isatty()
-        self._bar = tqdm(total=len(jobs), unit="image", disable=hidden, file=sys.stderr)
+        self._bar = tqdm(total=total, unit="image", disable=hidden, file=sys.stderr)
+
+    @property
+    def nb_failed(self) -> int:
+        """Images that have failed in this run."""
+        return self._failed
+
+    def names(self, images: Sequence[tuple[Source, Entry]], plan: Plan) -> None:
+        """Say which outputs have another name than one would expect, before the work begins."""
+        renamed = [
+            (source.path, next(iter(plan.targets(PurePath(entry.name))), entry.name), why)
+            for source, entry in images
+            if (why := why_renamed(source.relative, PurePath(entry.name)))
+        ]
+        for path, target, why in renamed[:MOST_NAMES]:
+            self._say(f"{path}: goes to {target}, as {why}")
+        if len(renamed) > MOST_NAMES:
+            more = len(renamed) - MOST_NAMES
+            self._say(f"{more} more have such names; .amg/images.ndjson has all")
+
+    def settled(self, done: int, failed: int) -> None:
+        """Images that an earlier run has done, or failed at, as this one would."""
+        self._before += done
+        self._failed += failed
+        if failed:
+            self._say(f"{failed} failed before; --retry-failed does them again")
+
+    def existing(self, count: int, output: Path, skipped: bool) -> None:
+        """Images whose output is there, and not of a recorded run."""
+        if skipped:
+            self._skipped += count
+            return
+        self._failed += count
+        what = "image has output" if count == 1 else "images have output"
+        cause = f"{count} {what} in it that no recorded run has made"
+        say(OutputExistsError(output, cause, "give `on_exists` skip or overwrite"))
 
     def add(self, outcome: Outcome) -> None:
         """Print and count one outcome."""
@@ -43,21 +85,25 @@ class Report:
             self._warned += bool(outcome.warnings)
             for warning in () if self._quiet else outcome.warnings:
                 warn(warning)
-            if outcome.error is not None:
+            if outcome.result is None:
                 self._failed += 1
                 say(outcome.error)
-            elif outcome.nb_masks is None:
-                self._skipped += 1
             else:
                 self._done += 1
-                self._nb_masks += outcome.nb_masks
-                # As bytes: a name need not be text in any encoding, and pipelines want it as it is.
-                click.echo(os.fsencode(outcome.job.target))
+                self._nb_masks += len(outcome.result.masks)
+                self.print_paths(outcome.job.targets)
                 if self._timings and outcome.timings:
                     self._timings.add(outcome.timings)
-                    line = f"{outcome.job.source}: {one_image(outcome.timings)}"
-                    say(line)
+                    say(f"{outcome.job.source}: {one_image(outcome.timings)}")
+        self._bar.set_postfix(masks=self._nb_masks, failed=self._failed, refresh=False)
         self._bar.update()
+        self._progress()
+
+    def print_paths(self, paths: Sequence[Path]) -> None:
+        """Outputs that are in place, a line each on stdout."""
+        for path in paths:
+            # As bytes: a name need not be text in any encoding, and pipelines want it as it is.
+            click.echo(os.fsencode(path))
 
     def __enter__(self) -> Report:
         return self
@@ -70,15 +116,36 @@ class Report:
         self._bar.close()
         elapsed_s = time.perf_counter() - self._start
         warned = f", {self._warned} with a warning" if self._warned else ""
+        before = f", {self._before} done before" if self._before else ""
         self._say(
-            f"{self._done} done ({self._nb_masks} masks), {self._skipped} skipped, "
-            f"{self._failed} failed{warned}, in {elapsed_s:.1f} s"
+            f"{self._done} done ({self._nb_masks} masks){before}, {self._skipped} skipped, "
+            f"{self._failed} failed{warned}, in {elapsed_s:.1f} s",
+            done=self._done,
+            before=self._before,
+            masks=self._nb_masks,
+            skipped=self._skipped,
+            failed=self._failed,
+            seconds=round(elapsed_s, 3),
         )
         if self._timings:
             for line in whole_run(self._timings, elapsed_s, self._done):
                 click.echo(line, err=True)
         return ImageError.exit_code if self._failed else 0
 
-    def _say(self, line: str) -> None:
+    def _progress(self) -> None:
+        """A line every so often, where there is no bar."""
+        now = time.perf_counter()
+        if not self._bar.disable or now - self._last_line < EVERY_S:
+            return
+        self._last_line = now
+        nb_done = self._done + self._failed
+        of_all, left = "", ""
+        if self._total:
+            left_s = (now - self._start) / nb_done * (self._total - nb_done)
+            of_all, left = f" of {self._total}", f", {duration(left_s)} left"
+        masks = f"{self._nb_masks} masks, {self._failed} failed"
+        self._say(f"{nb_done}{of_all} images, {masks}{left}")
+
+    def _say(self, line: str, **facts: object) -> None:
         if not self._quiet:
-            say(line)
+            say(line, **facts)

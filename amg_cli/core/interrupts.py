@@ -105,7 +105,16 @@ def check() -> None:
         raise _State.arrived
 
 
+def forget() -> None:
+    """In a process that was forked: what arrived was for its parent, and so are the shields."""
+    _State.arrived, _State.shields = None, 0
+
+
 def _arrive(number: int, _frame: FrameType | None) -> None:
+    if _State.arrived is not None and not _State.shields:
+        # Asked a second time: at once.
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
     if _State.arrived is None:
         _State.arrived = Interrupted(number)
     check()

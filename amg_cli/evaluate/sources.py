@@ -10,7 +10,13 @@ from amg_cli.core.errors import InputError
 from amg_cli.core.mask import Mask
 from amg_cli.evaluate.coco_results import image_file, read_image_results, split_by_image
 from amg_cli.evaluate.scorers import CocoScorer, Scorer
-from amg_cli.formats.found import Found, find_masks, masks_of
+from amg_cli.formats.found import (
+    Found,
+    find_masks,
+    masks_in_run_file,
+    masks_of,
+    run_format_of,
+)
 
 Sources = dict[str, Callable[[], list[Mask]]]  # by a case's file name; only images with masks
 
@@ -18,11 +24,15 @@ Sources = dict[str, Callable[[], list[Mask]]]  # by a case's file name; only ima
 def open_masks(path: Path, scorer: Scorer, scratch: Path) -> Sources:
     """What reads the masks of each case, best first, where there are any.
 
-    path:    a folder that `amg` wrote, or a COCO results file
+    path:    a folder that `amg` wrote, its file of a whole run, or a COCO results file
     scratch: an empty folder to keep a results file in, by image
     Raises InputError where there are no masks, or where it is not clear whose they are.
     """
-    return _in_results(path, scorer, scratch) if path.is_file() else _in_folder(path, scorer)
+    if not path.is_file():
+        return _of_cases(find_masks(path), scorer)
+    if format_ := run_format_of(path):
+        return _of_cases(masks_in_run_file(path, format_), scorer)
+    return _in_results(path, scorer, scratch)
 
 
 def _in_results(path: Path, scorer: Scorer, scratch: Path) -> Sources:
@@ -38,8 +48,7 @@ def _in_results(path: Path, scorer: Scorer, scratch: Path) -> Sources:
     }
 
 
-def _in_folder(folder: Path, scorer: Scorer) -> Sources:
-    found = find_masks(folder)
+def _of_cases(found: dict[str, Found], scorer: Scorer) -> Sources:
     owners: dict[Found, str] = {}
     for case in scorer.cases:
         there = masks_of(found, case.file_name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 
 import cv2
@@ -12,33 +13,36 @@ import cv2
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import InputError, reason
 from amg_cli.core.mask import Mask
-from amg_cli.formats import reference_png, reference_rle
-from amg_cli.formats.format import Format
+from amg_cli.formats.format import ImageFormat, RunFormat
+from amg_cli.formats.result import Result
+from amg_cli.formats.table import image_formats, run_formats
+
+_MALFORMED = (OSError, ValueError, TypeError, LookupError, AttributeError, cv2.error)
 
 
 @dataclass(frozen=True)
 class Found:
-    """The masks of one image on the disk."""
+    """The masks of one image on the disk, and what reads them."""
 
     path: Path
-    format: Format
+    reader: Callable[[], Sequence[Mask]]
 
     def read(self) -> list[Mask]:
         """The masks, best first. Raises InputError where they are damaged or of another kind."""
         try:
-            masks = self.format.read(self.path)
+            masks = list(self.reader())
             for mask in masks:
                 rle_codec.check(mask.rle)
-        except (OSError, ValueError, TypeError, LookupError, AttributeError, cv2.error) as error:
-            cause = f"no masks of amg: {error or repr(error)}"
-            raise InputError(self.path, cause, "run amg again") from error
+        except _MALFORMED as error:
+            raise _damaged(self.path, error) from error
         return masks
 
 
 def find_masks(folder: Path) -> dict[str, Found]:
     """All masks under `folder`, by the image's name: the path inside it, without the suffix.
 
-    Each format says what is its own; other files, and hidden folders, are passed over.
+    Each format says what is its own; other files, and hidden folders, are passed over. Files of a
+    whole run count where no image has masks of its own.
     Raises InputError where there is no such folder, or nothing in it, or it cannot be read.
     """
     if not folder.is_dir():
@@ -46,27 +50,31 @@ def find_masks(folder: Path) -> dict[str, Found]:
     found: dict[str, Found] = {}
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        path = Path(place)
         try:
-            if reference_png.is_own(path):
-                found[path.relative_to(folder).as_posix()] = Found(path, reference_png.FORMAT)
-                continue
-            found |= _files_of(reference_rle.FORMAT, path, files, folder)
+            found |= _masks_in(Path(place), files, folder)
         except OSError as error:
-            raise InputError(error.filename or path, reason(error), "check its rights") from error
+            raise InputError(error.filename or place, reason(error), "check its rights") from error
+    found = found or _in_run_file_of(folder)
     if not found:
         raise InputError(folder, "no masks of amg in it", "give a run's `output`")
     return found
 
 
-def _files_of(format_: Format, place: Path, names: Sequence[str], folder: Path) -> dict[str, Found]:
-    """The files of one format among those in `place`, by the image's name."""
-    mine = [place / name for name in sorted(names) if name.endswith(format_.suffix)]
-    return {
-        path.relative_to(folder).as_posix().removesuffix(format_.suffix): Found(path, format_)
-        for path in mine
-        if format_.is_own(path)
-    }
+def run_format_of(path: Path) -> RunFormat | None:
+    """The format of a file of a whole run; None for any other file. Raises OSError."""
+    return next((format_ for format_ in run_formats() if format_.is_own(path)), None)
+
+
+def masks_in_run_file(path: Path, format_: RunFormat) -> dict[str, Found]:
+    """The masks of each image in a file of a whole run, by the image's name.
+
+    They are held in memory. Raises InputError for a file that is damaged.
+    """
+    try:
+        results: list[Result] = list(format_.read(path))
+    except _MALFORMED as error:
+        raise _damaged(path, error) from error
+    return {result.name: Found(path, partial(tuple, result.masks)) for result in results}
 
 
 def masks_of(found: dict[str, Found], file_name: str) -> Found | None:
@@ -77,3 +85,39 @@ def masks_of(found: dict[str, Found], file_name: str) -> Found | None:
     name = PurePath(file_name)
     keys = [name.as_posix(), name.with_suffix("").as_posix(), name.name, name.stem]
     return next((found[key] for key in keys if key in found), None)
+
+
+def _masks_in(place: Path, files: Sequence[str], folder: Path) -> dict[str, Found]:
+    """Those of one folder, which is an image's own, or has files of images."""
+    name = place.relative_to(folder).as_posix()
+    for format_ in image_formats():
+        if not format_.suffix and format_.is_own(place):
+            return {name: Found(place, partial(format_.read, place))}
+    found: dict[str, Found] = {}
+    for format_ in image_formats():
+        if format_.suffix:
+            found |= dict(_files_of(format_, place, files, folder))
+    return found
+
+
+def _files_of(
+    format_: ImageFormat, place: Path, names: Sequence[str], folder: Path
+) -> Iterator[tuple[str, Found]]:
+    """The files of one format among those in `place`, by the image's name."""
+    for path in (place / name for name in sorted(names) if name.endswith(format_.suffix)):
+        if format_.is_own(path):
+            name = path.relative_to(folder).as_posix().removesuffix(format_.suffix)
+            yield name, Found(path, partial(format_.read, path))
+
+
+def _in_run_file_of(folder: Path) -> dict[str, Found]:
+    """The masks of the run that has written its files to `folder`."""
+    for format_ in run_formats():
+        path = folder / format_.file_name
+        if format_.is_own(path):
+            return masks_in_run_file(path, format_)
+    return {}
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(path, f"no masks of amg: {error or repr(error)}", "run amg again")

@@ -14,7 +14,7 @@ import numpy as np
 
 from amg_cli.core import rle
 from amg_cli.core.mask import Mask
-from amg_cli.formats.format import Format
+from amg_cli.formats.format import ImageFormat
 from amg_cli.formats.reference_record import mask_of, reference_record
 
 TABLE = "metadata.csv"
@@ -86,4 +86,4 @@ def _mask(folder: Path, row: dict[str, str]) -> Mask:
     return mask_of(rle.encode(pixels > 0), values)
 
 
-FORMAT = Format(suffix="", is_own=is_own, write=write, read=read)
+FORMAT = ImageFormat(suffix="", is_own=is_own, write=write, read=read)

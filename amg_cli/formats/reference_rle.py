@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from amg_cli.core.mask import Mask
-from amg_cli.formats.format import Format
+from amg_cli.formats.format import ImageFormat
 from amg_cli.formats.reference_record import mask_of, reference_record
 
 KEYS = {"segmentation", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box"}
@@ -53,4 +53,4 @@ def read(path: Path) -> list[Mask]:
         raise ValueError(f"{path}: not a list of mask records ({error!r})") from error
 
 
-FORMAT = Format(suffix=".json", is_own=is_own, write=write, read=read)
+FORMAT = ImageFormat(suffix=".json", is_own=is_own, write=write, read=read)

@@ -1,0 +1,54 @@
+"""One image to do, and what became of it. Plain values, which other processes take and give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from amg_cli.core.errors import AmgError, ImageError
+from amg_cli.core.timings import Timings
+from amg_cli.formats.result import Result
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to do.
+
+    source:    its file
+    targets:   where its outputs go, one for each of the run's formats of an image
+    number, name, file_name: as of `Result`
+    overwrite: replace what is there
+    """
+
+    source: Path
+    targets: tuple[Path, ...]
+    number: int = 0
+    name: str = ""
+    file_name: str = ""
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Of an image's file, as far as it could be read; what a changed one is known by."""
+
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job: its result, or an error.
+
+    warnings: what may be wrong with the image, a line each
+    seconds:  from reading it to having written its masks
+    """
+
+    job: Job
+    result: Result | None = None
+    error: AmgError | None = None
+    warnings: tuple[ImageError, ...] = ()
+    timings: Timings | None = None
+    file: FileFacts = FileFacts()
+    seconds: float = 0.0

@@ -1,0 +1,246 @@
+"""The record of a run in its output folder: written by one process at a time, only added to.
+
+Its schema is in `formats/manifest.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from amg_cli.batch.images import Source
+from amg_cli.batch.naming import Names
+from amg_cli.core.errors import OutputError, reason
+from amg_cli.core.version import __version__
+from amg_cli.formats.manifest import (
+    FOLDER,
+    IMAGES,
+    VERSION,
+    Entry,
+    Record,
+    RunRecords,
+    Shard,
+    kept_results,
+    read_entries,
+    read_records,
+    whole_bytes,
+)
+from amg_cli.formats.ndjson import line_of
+from amg_cli.formats.result import Result
+
+DEAD_HOLDER_S = 20  # what a killed run's workers may take to be gone, who hold its lock too
+
+
+class Manifest:
+    """The record of one shard of a run.
+
+    entries: of all images that were ever listed, by the path that makes them the same
+    records: of those that were done, or failed, in this shard
+    """
+
+    def __init__(self, output: Path, shard: Shard) -> None:
+        self.output = output
+        self.shard = shard
+        self._names = Names()
+        self._listed_bytes = 0
+        self.entries: dict[str, Entry] = {}
+        self.records: RunRecords = read_records(output, shard)
+        with self._listing():
+            pass
+        folder = output / FOLDER
+        self._run = _appending(folder / shard.file("run"))
+        self._masks: BinaryIO | None = None
+
+    @staticmethod
+    @contextmanager
+    def held(output: Path, shard: Shard) -> Iterator[Manifest]:
+        """The record, and the right to write it, until the block ends.
+
+        Raises OutputError where another process has it, or the folder cannot be used.
+        """
+        folder = output / FOLDER
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(folder, reason(error), "check the folder's rights") from error
+        with _locked(folder / f"{shard.file('run')}.lock", output):
+            manifest = Manifest(output, shard)
+            try:
+                yield manifest
+            finally:
+                manifest.close()
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Forget what is recorded of images, but for their numbers and names, and start anew."""
+        self._close_masks()
+        folder = self.output / FOLDER
+        with suppress(FileNotFoundError):
+            (folder / self.shard.file("masks")).unlink()
+        self._run.truncate(0)
+        self.records = RunRecords(settings)
+        self._write({"version": VERSION, "amg": __version__, "settings": settings})
+
+    def list_images(
+        self, sources: Sequence[Source], has_output: Callable[[PurePath], bool]
+    ) -> list[Entry]:
+        """The entries of images, in order; those not listed before get a number and a name.
+
+        has_output: whether there is output of such a name already
+        """
+        with self._listing() as file:
+            new = [s for s in sources if os.fspath(s.identity) not in self.entries]
+            names = self._names.give([source.relative for source in new])
+            for source, name in zip(new, names, strict=True):
+                entry = Entry(
+                    number=len(self.entries) + 1,
+                    name=name.as_posix(),
+                    file_name=source.relative.as_posix(),
+                    path=os.fspath(source.identity),
+                    existed=has_output(name),
+                )
+                self.entries[entry.path] = entry
+                file.write(_line(dataclasses.asdict(entry)))
+        return [self.entries[os.fspath(source.identity)] for source in sources]
+
+    def adopt(self, entries: Sequence[Entry]) -> None:
+        """List images as another record has them, with their numbers and names."""
+        with self._listing() as file:
+            known = {entry.number for entry in self.entries.values()}
+            for entry in entries:
+                if entry.number not in known:
+                    self.entries[entry.path] = entry
+                    self._names.keep(PurePath(entry.name))
+                    file.write(_line(dataclasses.asdict(entry)))
+
+    def keep(self, result: Result) -> tuple[int, int]:
+        """Keep an image's masks for the files of the whole run. -> where: `at` and `length`."""
+        if self._masks is None:
+            path = self.output / FOLDER / self.shard.file("masks")
+            self._masks = _appending(path, end=self._kept_bytes())
+        line = line_of(result).encode("ascii")
+        at = self._masks.tell()
+        self._masks.write(line)
+        self._masks.flush()
+        return at, len(line)
+
+    def record(self, record: Record) -> None:
+        """What became of an image. Raises OSError."""
+        values = dataclasses.asdict(record)
+        self._write({name: value for name, value in values.items() if value is not None})
+        self.records.of_image[record.number] = record
+        self.records.ended = False
+
+    def end(self) -> None:
+        """Nothing is left to do. Raises OSError."""
+        if not self.records.ended:
+            self._write({"ended": True})
+            self.records.ended = True
+
+    def results(self) -> Iterator[Result]:
+        """The masks that were kept, in order of the images' numbers, one image at a time."""
+        self._close_masks()
+        yield from kept_results([(self.output / FOLDER / self.shard.file("masks"), self.records)])
+
+    def close(self) -> None:
+        """Close the files."""
+        self._close_masks()
+        self._run.close()
+
+    def _kept_bytes(self) -> int:
+        """What of the masks' file is recorded; a killed process may have written more."""
+        records = self.records.of_image.values()
+        return max((r.at + r.length for r in records if r.at is not None and r.length), default=0)
+
+    def _close_masks(self) -> None:
+        if self._masks is not None:
+            self._masks.close()
+            self._masks = None
+
+    @contextmanager
+    def _listing(self) -> Iterator[BinaryIO]:
+        """The images' file, which shards share, after what it has is known."""
+        path = self.output / FOLDER / IMAGES
+        with FileLock(path.with_suffix(".lock")), _appending(path) as file:
+            if file.tell() != self._listed_bytes:  # another shard has listed images
+                for entry in read_entries(self.output)[len(self.entries) :]:
+                    self.entries[entry.path] = entry
+                    self._names.keep(PurePath(entry.name))
+            yield file
+            file.flush()
+            self._listed_bytes = file.tell()
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        self._run.write(_line(values))
+        self._run.flush()
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _appending(path: Path, end: int | None = None) -> BinaryIO:
+    """A file to add to, cut off after its last whole line, or where it is said. Raises OSError."""
+    kept = whole_bytes(path) if end is None else end
+    file = path.open("ab")
+    file.truncate(kept)
+    file.seek(kept)
+    return file
+
+
+@contextmanager
+def _locked(path: Path, output: Path) -> Iterator[None]:
+    """Held alone. Raises OutputError, saying who has it, if it is another's."""
+    holder = path.with_suffix(".holder")
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            # Workers of a run that was killed end a moment after it.
+            lock.acquire(timeout=0 if _is_alive(holder) else DEAD_HOLDER_S)
+    except Timeout:
+        cause = f"another run is writing to it{_who(holder)}"
+        raise OutputError(output, cause, "wait for its end, or give another `output`") from None
+    try:
+        holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
+        yield
+    finally:
+        with suppress(OSError):
+            holder.unlink()
+        lock.release()
+
+
+def _holder(path: Path) -> tuple[int, str] | None:
+    try:
+        values = json.loads(path.read_text())
+        return int(values["pid"]), str(values["host"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+
+
+def _who(path: Path) -> str:
+    holder = _holder(path)
+    return f": process {holder[0]} on {holder[1]}" if holder else ""
+
+
+def _is_alive(path: Path) -> bool:
+    """Whether who holds the lock may be running; of another machine's process that is not known."""
+    holder = _holder(path)
+    if holder is None or holder[1] != socket.gethostname() or sys.platform == "win32":
+        return holder is not None
+    try:
+        os.kill(holder[0], 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True

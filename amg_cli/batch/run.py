@@ -1,0 +1,316 @@
+"""A run over many images: what is left of it, and the record of what is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+from amg_cli.batch.commit import check_writable, committed, recover
+from amg_cli.batch.images import Source
+from amg_cli.batch.job import Job, Outcome
+from amg_cli.batch.manifest import Manifest
+from amg_cli.batch.naming import Names
+from amg_cli.core.errors import OutputError, reason
+from amg_cli.core.interrupts import check
+from amg_cli.formats.format import ImageFormat, Labels, RunFormat
+from amg_cli.formats.manifest import (
+    Entry,
+    Record,
+    RunRecords,
+    Shard,
+    read_entries,
+    read_records,
+)
+from amg_cli.formats.result import Result
+from amg_cli.formats.table import image_formats, run_formats
+from amg_cli.weights.cache import sha256_of
+
+WAYS_OUT = "`on_exists` overwrite, or another `output`"
+OnExists = Literal["error", "skip", "overwrite"]
+# What becomes of an image that is listed: work, or nothing as it is done, has failed before, or has
+# output of unknown origin.
+Status = Literal["to do", "done", "failed", "exists"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to write.
+
+    output:   the run's folder
+    formats:  their names, as in `formats/table.py`
+    settings: all that decides the masks, by name, in types that JSON has
+    labels:   what the user says of the data set
+    on_exists: what is done with output that no recorded run has made; "overwrite" also starts anew
+        where a run has ended or had other settings
+    shard:    the part of the images to do
+    retry_failed: do again what has failed before
+    """
+
+    output: Path
+    formats: Sequence[str]
+    settings: Mapping[str, Any]
+    labels: Labels = Labels()  # noqa: RUF009 - it is frozen
+    on_exists: OnExists = "error"
+    shard: Shard = Shard()  # noqa: RUF009 - it is frozen
+    retry_failed: bool = False
+
+    @property
+    def image_formats(self) -> list[ImageFormat]:
+        """Those that keep an image's masks in outputs of its own."""
+        return image_formats(tuple(self.formats))
+
+    @property
+    def run_formats(self) -> list[RunFormat]:
+        """Those that are one file for the whole run."""
+        return run_formats(tuple(self.formats))
+
+    @property
+    def run_files(self) -> list[RunFormat]:
+        """Those of them that this run writes: a shard leaves them to `merge`."""
+        return self.run_formats if self.shard.count == 1 else []
+
+    def targets(self, name: PurePath) -> tuple[Path, ...]:
+        """Where the outputs of an image go."""
+        named = self.output / name
+        return tuple(named.with_name(named.name + f.suffix) for f in self.image_formats)
+
+    def has_output(self, name: PurePath) -> bool:
+        """Whether there is any output of that name. A name the system refuses has none."""
+        return any(map(_exists, self.targets(name)))
+
+    def recorded(self) -> dict[str, Any]:
+        """What a run's record begins with."""
+        whole = dataclasses.asdict(self.labels) if self.run_formats else {}
+        return {"format": sorted(self.formats), **whole, **self.settings}
+
+
+class Run:
+    """A run whose output folder this process holds."""
+
+    def __init__(self, plan: Plan, manifest: Manifest) -> None:
+        self._plan = plan
+        self._manifest = manifest
+        self._recovered: set[Path] = set()
+
+    @staticmethod
+    @contextmanager
+    def opened(plan: Plan) -> Iterator[Run]:
+        """The run in its folder, begun or gone on with.
+
+        Raises OutputError where the folder cannot be used, or another process has it, or what it
+        has was made with other settings and is not to be replaced.
+        """
+        _make(plan.output)
+        check_writable(plan.output)
+        with Manifest.held(plan.output, plan.shard) as manifest:
+            run = Run(plan, manifest)
+            run._begin()
+            yield run
+
+    def listed(self, sources: Sequence[Source]) -> list[tuple[Source, Entry]]:
+        """The images that are this shard's, with their numbers and names."""
+        entries = self._manifest.list_images(sources, self._plan.has_output)
+        pairs = zip(sources, entries, strict=True)
+        mine = [(source, entry) for source, entry in pairs if _is_in(self._plan.shard, entry)]
+        folders = {(self._plan.output / entry.name).parent for _, entry in mine}
+        recover(folders - self._recovered)
+        self._recovered |= folders
+        return mine
+
+    def status(self, source: Source, entry: Entry) -> Status:
+        """What is to become of an image."""
+        record = self._manifest.records.of_image.get(entry.number)
+        return _status(self._plan, source, entry, record)
+
+    def job(self, source: Source, entry: Entry) -> Job:
+        """An image as work. What is at its targets is of this run, or to be replaced."""
+        return Job(
+            source=source.path,
+            targets=self._plan.targets(PurePath(entry.name)),
+            number=entry.number,
+            name=entry.name,
+            file_name=entry.file_name,
+            overwrite=True,
+        )
+
+    def record(self, outcome: Outcome) -> None:
+        """Record what became of a job, whose outputs are in place.
+
+        Raises the error of an outcome that ends the run, unrecorded, so that it is done again;
+        OutputError where the record cannot be written.
+        """
+        if isinstance(outcome.error, OutputError):
+            raise outcome.error
+        at = length = None
+        try:
+            if outcome.result is not None and self._plan.run_formats:
+                at, length = self._manifest.keep(outcome.result)
+            self._manifest.record(_record(outcome, at, length))
+        except OSError as error:
+            raise cannot_write(self._plan.output, error) from error
+
+    def finish(self) -> list[Path]:
+        """Write the files of the whole run, if it has any and this is no shard. -> those files.
+
+        Raises OutputError where they cannot be written; what is recorded stays.
+        """
+        plan, written = self._plan, []
+        for format_ in plan.run_files:
+            target = plan.output / format_.file_name
+            if not (self._manifest.records.ended and target.exists()):
+                write_run_file(target, format_, self._manifest.results(), plan.labels)
+                written.append(target)
+        try:
+            self._manifest.end()
+        except OSError as error:
+            raise cannot_write(plan.output, error) from error
+        return written
+
+    def _begin(self) -> None:
+        plan, records, wanted = self._plan, self._manifest.records, self._plan.recorded()
+        overwrite = plan.on_exists == "overwrite"
+        if records.settings is None:
+            there = [f.file_name for f in plan.run_files if _exists(plan.output / f.file_name)]
+            if there and not overwrite:
+                cause = "exists, and no record says what made it"
+                raise OutputError(plan.output / there[0], cause, f"give {WAYS_OUT}")
+        elif different := differences(records.settings, wanted):
+            made = any(r.outcome == "done" for r in records.of_image.values())
+            if made and not overwrite:
+                cause = f"what is in it was made with {'; '.join(different)}"
+                raise OutputError(plan.output, cause, f"give the same, {WAYS_OUT}")
+        elif not (overwrite and records.ended):
+            return
+        try:
+            self._manifest.begin(wanted)
+        except OSError as error:
+            raise cannot_write(plan.output, error) from error
+
+
+def preview(plan: Plan, sources: Sequence[Source]) -> list[tuple[Source, Status]]:
+    """What is to become of this shard's images in a run, which is not begun."""
+    entries = {entry.path: entry for entry in read_entries(plan.output)}
+    records = read_records(plan.output, plan.shard)
+    if records.settings != plan.recorded():
+        records = RunRecords()
+    names = Names()
+    for entry in entries.values():
+        names.keep(PurePath(entry.name))
+    new = [source for source in sources if os.fspath(source.identity) not in entries]
+    for source, name in zip(new, names.give([s.relative for s in new]), strict=True):
+        path = os.fspath(source.identity)
+        entries[path] = Entry(0, name.as_posix(), "", path, plan.has_output(name))
+    pairs = [(source, entries[os.fspath(source.identity)]) for source in sources]
+    return [
+        (source, _status(plan, source, entry, records.of_image.get(entry.number)))
+        for source, entry in pairs
+        if _is_in(plan.shard, entry)
+    ]
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A phrase for each setting that is another than it was: what it was, and is."""
+    both = [name for name in now if name in earlier]
+    return [
+        f"`{name}` {_short(earlier[name])}, now {_short(now[name])}"
+        for name in both
+        if earlier[name] != now[name]
+    ]
+
+
+def write_run_file(
+    target: Path, format_: RunFormat, results: Iterable[Result], labels: Labels
+) -> None:
+    """A file of a whole run, whole or not at all. Raises OutputError."""
+    try:
+        with committed(target, overwrite=True) as path:
+            writer = format_.open(path, labels)
+            for result in results:
+                check()
+                writer.add(result)
+            writer.close()
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> Status:
+    targets = plan.targets(PurePath(entry.name))
+    if record is None or _changed(source.path, record):
+        made_elsewhere = record is None and entry.existed and any(map(_exists, targets))
+        return "exists" if made_elsewhere and plan.on_exists != "overwrite" else "to do"
+    if record.outcome == "failed":
+        return "to do" if plan.retry_failed else "failed"
+    return "done" if all(map(_exists, targets)) else "to do"
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise OutputError(folder, cause, "give a folder that can be written to") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except (OSError, ValueError):  # such as a name the file system refuses
+        return False
+
+
+def _is_in(shard: Shard, entry: Entry) -> bool:
+    """Whether an image is of a shard: by its name, whatever others there are."""
+    return zlib.crc32(os.fsencode(entry.name)) % shard.count == shard.index - 1
+
+
+def _changed(path: Path, record: Record) -> bool:
+    """Whether an image's file is another than was read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False  # what is done of it stays
+    if (status.st_size, status.st_mtime_ns) == (record.bytes, record.mtime_ns):
+        return False
+    if status.st_size != record.bytes or record.sha256 is None:
+        return True
+    try:
+        return sha256_of(path) != record.sha256
+    except OSError:
+        return False
+
+
+def _record(outcome: Outcome, at: int | None, length: int | None) -> Record:
+    result, file = outcome.result, outcome.file
+    return Record(
+        number=outcome.job.number,
+        outcome="failed" if result is None else "done",
+        bytes=file.bytes,
+        mtime_ns=file.mtime_ns,
+        sha256=file.sha256,
+        masks=None if result is None else len(result.masks),
+        seconds=round(outcome.seconds, 3),
+        error=None if outcome.error is None else str(outcome.error),
+        at=at,
+        length=length,
+    )
+
+
+def cannot_write(where: Path, error: OSError) -> OutputError:
+    """The error for an output folder that the system refuses."""
+    cause = f"cannot be written to: {reason(error)}"
+    return OutputError(where, cause, "what is done is kept; make room and run again")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, str):
+        return value[:8] if len(value) == 64 else value
+    return "not given" if value is None else json.dumps(value)

@@ -1,0 +1,176 @@
+"""A run, from its options to its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amg_cli.batch.cores import choose_threads
+from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed_sources
+from amg_cli.batch.run import Plan, Run, Status
+from amg_cli.cli.model_options import ModelOptions, given_reading
+from amg_cli.cli.options import generation_config
+from amg_cli.cli.report import Report
+from amg_cli.cli.run_options import STDIO
+from amg_cli.core.errors import ImageError
+from amg_cli.core.interrupts import interrupted_with
+from amg_cli.formats.format import Labels
+from amg_cli.formats.manifest import Entry, read_records
+from amg_cli.weights.identity import weights_sha256
+
+if TYPE_CHECKING:
+    from amg_cli.batch.images import Source
+    from amg_cli.batch.job import Job, Outcome
+
+GO_ON = "finished images are kept; the same command goes on from here"
+
+
+def do_run(values: Mapping[str, Any], formats: list[str]) -> int:
+    """Plan, load the model if there is work, do it, report. -> the exit code."""
+    sources = _sources(values)
+    plan = _plan(values, formats, sources)
+    if values["dry_run"]:
+        from amg_cli.cli.dry_run import dry_run
+
+        return dry_run(values, plan, next(iter(sources.batches)))
+    if values["output"] == STDIO:
+        return _to_stdout(values, plan, sources)
+    with interrupted_with(GO_ON), Run.opened(plan) as run:
+        return _to_folder(values, plan, run, sources)
+
+
+def _to_folder(values: Mapping[str, Any], plan: Plan, run: Run, sources: Sources) -> int:
+    """A run whose outputs and record are in a folder."""
+    counts: Counter[Status] = Counter()
+    to_do: Iterable[tuple[Source, Entry]] = _to_do(run, sources, counts)
+    total = None
+    if sources.total is not None:
+        to_do = list(to_do)
+        total = len(to_do)
+    with Report(total, quiet=values["quiet"], timings=values["timings"]) as report:
+        if isinstance(to_do, list):
+            report.names(to_do, plan)
+        if total != 0:
+            jobs = (run.job(source, entry) for source, entry in to_do)
+            for outcome in _outcomes(values, jobs, plan, total):
+                run.record(outcome)
+                report.add(outcome)
+                _check_failures(report, values["max_failures"])
+        report.print_paths(run.finish())
+        report.settled(counts["done"], counts["failed"])
+        if counts["exists"]:
+            report.existing(counts["exists"], plan.output, skipped=plan.on_exists == "skip")
+        return report.summary()
+
+
+def _to_do(run: Run, sources: Sources, counts: Counter[Status]) -> Iterator[tuple[Source, Entry]]:
+    """The images that there is work for. Counts what becomes of all."""
+    for batch in sources.batches:
+        for source, entry in run.listed(batch):
+            status = run.status(source, entry)
+            counts[status] += 1
+            if status == "to do":
+                yield source, entry
+
+
+def _to_stdout(values: Mapping[str, Any], plan: Plan, sources: Sources) -> int:
+    """A run without a folder: a line of JSON an image, each as soon as it is there."""
+    from amg_cli.batch.job import Job
+    from amg_cli.formats.ndjson import line_of, line_of_failure
+
+    every = itertools.chain.from_iterable(sources.batches)
+    jobs = (
+        Job(source.path, (), number, source.relative.with_suffix("").as_posix(), str(source.path))
+        for number, source in enumerate(every, 1)
+    )
+    with Report(sources.total, quiet=values["quiet"], timings=values["timings"]) as report:
+        for outcome in _outcomes(values, jobs, plan, sources.total):
+            job = outcome.job
+            line = line_of_failure(job.number, job.file_name, outcome.error)
+            click.echo(line_of(outcome.result) if outcome.result else line, nl=False)
+            report.add(outcome)
+            _check_failures(report, values["max_failures"])
+        return report.summary()
+
+
+def _outcomes(
+    values: Mapping[str, Any],
+    jobs: Iterable[Job],
+    plan: Plan,
+    total: int | None,
+) -> Iterator[Outcome]:
+    """What becomes of the jobs, which the model is loaded for. total: None for not known yet."""
+    # These load torch, which --help, usage errors and a run with nothing left must not wait for.
+    from amg_cli.batch.engine import choose_engine
+    from amg_cli.batch.local import Work
+    from amg_cli.models.devices import set_threads
+
+    set_threads(1)  # so that what is forked has no threads
+    work = Work(
+        ModelOptions.of(values).load(),
+        generation_config(values),
+        tuple(plan.image_formats),
+        reading=given_reading(values),
+        timed=values["timings"],
+    )
+    return choose_engine(work.model, plan.settings["threads"], values["workers"], total).run(
+        jobs, work
+    )
+
+
+def _sources(values: Mapping[str, Any]) -> Sources:
+    """The images of the run: all at once, or, from stdin, as they arrive."""
+    if STDIO in values["inputs"]:
+        arriving = arriving_sources(sys.stdin.buffer, values["null"])
+        return Sources(([source] for source in arriving), None)
+    output = None if values["output"] == STDIO else values["output"]
+    given = values["inputs"]
+    sources = find_sources(given, output, values["recursive"]) if given else []
+    if values["input_list"] is not None:
+        listed = listed_sources(values["input_list"], values["null"])
+        sources = list({s.identity: s for s in (*sources, *listed)}.values())
+    return Sources([sources], len(sources))
+
+
+def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources) -> Plan:
+    settings = {
+        "weights": weights_sha256(values["checkpoint"], values["model_type"]),
+        "image_size": values["image_size"],
+        "precision": "fp32" if values["precision"] == "auto" else values["precision"],
+        "compiled": values["compiled"],
+        "stretch": values["stretch"],
+        "threads": _threads(values, sources),
+        **dataclasses.asdict(generation_config(values)),
+    }
+    return Plan(
+        output=values["output"],
+        formats=formats,
+        settings=settings,
+        labels=Labels(values["category"], values["polygons"]),
+        on_exists=values["on_exists"],
+        shard=values["shard"],
+        retry_failed=values["retry_failed"],
+    )
+
+
+def _threads(values: Mapping[str, Any], sources: Sources) -> int:
+    """CPU threads of a worker: as asked for, or as the run has begun, whose masks go by it."""
+    if values["threads"]:
+        return int(values["threads"])
+    if values["output"] != STDIO:
+        recorded = read_records(values["output"], values["shard"]).settings or {}
+        if "threads" in recorded:
+            return int(recorded["threads"])
+    return choose_threads(sources.total, values["workers"])
+
+
+def _check_failures(report: Report, most: int | None) -> None:
+    if most is not None and report.nb_failed >= most:
+        cause = f"{report.nb_failed} images have failed, which is as many as `max_failures`"
+        raise ImageError("the run", f"{cause} allows", "what is done is kept")

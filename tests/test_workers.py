@@ -1,0 +1,184 @@
+"""The engine of several processes: outcomes in order, deaths that cost one image, nothing left."""
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from amg_cli.batch.cores import choose_threads, nb_cores
+from amg_cli.batch.engine import choose_engine
+from amg_cli.batch.job import Job
+from amg_cli.batch.local import Work, run
+from amg_cli.batch.workers import AHEAD, run_in_workers
+from amg_cli.core.config import GenerationConfig
+from amg_cli.core.errors import InputError
+from amg_cli.core.interrupts import Interrupted, signals_raise
+from amg_cli.formats import reference_rle
+from tests.command import files_under
+
+ALL_MASKS = GenerationConfig(
+    points_per_side=1, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
+)
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@pytest.fixture
+def jobs(tmp_path, noise):
+    """Twelve, of images of different sizes; the one at 4 is none."""
+    (tmp_path / "in").mkdir()
+    made = []
+    for number in range(12):
+        path = tmp_path / f"in/{number:02}.png"
+        cv2.imwrite(str(path), noise[number:])
+        made.append(Job(path, (tmp_path / f"out/{number:02}.json",), number, path.stem, path.name))
+    made[4].source.write_bytes(b"no image")
+    return made
+
+
+@pytest.fixture
+def one_thread():
+    """This process computes with one thread, as a worker does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def work(tiny_model):
+    return Work(tiny_model, ALL_MASKS, (reference_rle.FORMAT,))
+
+
+def with_write(work, write):
+    return dataclasses.replace(
+        work, formats=(dataclasses.replace(reference_rle.FORMAT, write=write),)
+    )
+
+
+def comparable(outcomes):
+    return [(o.job, o.result, str(o.error), o.file) for o in outcomes]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_workers_do_what_one_process_does_in_the_order_of_the_jobs(jobs, work, tmp_path):
+    wanted = comparable(run(jobs, work))
+    files = files_under(tmp_path / "out")
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    found = comparable(run_in_workers(jobs, work, 3, 1))
+    assert found == wanted
+    assert files_under(tmp_path / "out") == files
+    assert len(files) == 11
+
+
+def test_the_first_outcome_does_not_wait_for_the_next_job(jobs, work):
+    go_on = []
+
+    def slow_jobs():
+        yield jobs[0]
+        while not go_on:
+            time.sleep(0.01)
+        yield jobs[1]
+
+    outcomes = run_in_workers(slow_jobs(), work, 2, 1)
+    assert next(outcomes).job == jobs[0]
+    go_on.append(True)
+    assert [outcome.job for outcome in outcomes] == [jobs[1]]
+
+
+def test_jobs_are_not_begun_long_before_the_first_is_done(jobs, work, tmp_path):
+    taken = []
+
+    def endless():
+        for number in range(10_000):
+            taken.append(number)
+            job = jobs[0] if number else jobs[1]
+            yield dataclasses.replace(job, targets=(tmp_path / f"out/{number}.json",))
+
+    def write(masks, path):
+        if path.name == "0.json":
+            while len(list(path.parent.parent.parent.glob("*.json"))) < 20:
+                time.sleep(0.01)
+            time.sleep(1)
+        path.write_text("[]")
+
+    outcomes = run_in_workers(endless(), with_write(work, write), 2, 1)
+    next(outcomes)
+    outcomes.close()
+    assert 20 < len(taken) < 2 * AHEAD + 10
+
+
+def test_a_worker_that_dies_costs_the_image_in_hand_and_no_other(jobs, work, tmp_path):
+    def write(masks, path):
+        if path.name in ("02.json", "09.json"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        path.write_text("[]")
+
+    outcomes = list(run_in_workers(jobs, with_write(work, write), 2, 1))
+    assert [outcome.job for outcome in outcomes] == jobs
+    failed = {outcome.job.number: str(outcome.error) for outcome in outcomes if outcome.error}
+    assert sorted(failed) == [2, 4, 9]
+    assert failed[2] == (
+        f"{jobs[2].source}: the process that worked on it was killed by SIGKILL; it may need more "
+        "memory than there is; give fewer `workers` and `retry_failed`"
+    )
+
+
+def test_an_error_of_the_jobs_ends_the_run_after_what_was_begun(jobs, work):
+    def failing():
+        yield from jobs[:2]
+        raise InputError("stdin", "is broken")
+
+    with pytest.raises(InputError, match="is broken"):
+        list(run_in_workers(failing(), work, 2, 1))
+
+
+def test_a_signal_ends_the_workers_and_leaves_nothing_half_written(jobs, work, tmp_path):
+    def write(masks, path):
+        path.write_text("[")
+        time.sleep(60)
+
+    alarm = threading.Timer(3, os.kill, (os.getpid(), signal.SIGTERM))
+    start = time.perf_counter()
+    outcomes = run_in_workers(jobs, with_write(work, write), 2, 1)
+    alarm.start()
+    with pytest.raises(Interrupted), signals_raise():
+        list(outcomes)
+    assert time.perf_counter() - start < 30
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_workers_and_threads_share_the_cores(tiny_model, monkeypatch):
+    cores = nb_cores()
+    assert choose_threads(None, None) == 1
+    assert choose_threads(1, None) == cores
+    assert choose_threads(100, None) == 1
+    assert choose_threads(100, 1) == cores
+    assert choose_engine(tiny_model, 1, None, None).workers == cores
+    assert choose_engine(tiny_model, 1, None, 1).workers == 1
+    assert choose_engine(tiny_model, cores, None, 100).workers == 1
+    assert choose_engine(tiny_model, 1, 7, 100).workers == 7
+    monkeypatch.setattr("amg_cli.batch.engine.available_bytes", lambda: 0.5e9)
+    assert choose_engine(tiny_model, 1, None, 100).workers == 1
+
+
+def test_masks_of_a_worker_are_those_of_its_threads_whatever_the_workers(real_model, tmp_path):
+    image = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 12, 3), np.uint8), (320, 240))
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    config = GenerationConfig(points_per_side=3, pred_iou_thresh=0.5, stability_score_thresh=0.5)
+    jobs = [Job(tmp_path / "a.png", ()) for _ in range(3)]
+    found = [
+        [
+            outcome.result.masks
+            for outcome in run_in_workers(jobs, Work(real_model, config, ()), n, 1)
+        ]
+        for n in (2, 3)
+    ]
+    assert found[0] == found[1][:3]
+    assert found[0][0] != []
