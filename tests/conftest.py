@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+import tests
 from amg_cli.models.configs import SamConfig, TinyVitConfig, TwoWayConfig
 from amg_cli.models.sam import Sam
 from amg_cli.weights.loading import load_model
 from amg_cli.weights.zoo import ZOO
-from tests.command import FEW_POINTS, amg
+from tests.command import FEW_POINTS, SMALL_MODEL, amg
 from tests.goldens import seeded
 
 REPOSITORY = Path(__file__).parent.parent
@@ -101,11 +102,27 @@ def write(tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path, random_checkpoint):
-    """Run `amg` in `tmp_path` with random weights and four points."""
+def two_threads():
+    """Torch has two threads here, however few a worker has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def all_cores(monkeypatch):
+    """New processes have as many threads as the libraries choose, not a worker's share."""
+    for name in tests.THREADS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run `amg` in `tmp_path` with the smallest model, on small inputs, and four points."""
 
     def run(*arguments, **options):
         options = {"cwd": tmp_path} | options
-        return amg("--checkpoint", random_checkpoint, *FEW_POINTS, *arguments, **options)
+        return amg(*SMALL_MODEL, *FEW_POINTS, *arguments, **options)
 
     return run

@@ -212,6 +212,8 @@ def test_only_the_cells_next_to_the_image_reach_into_it():
     assert not changed[:, :21].any()
 
 
+# With one thread torch has other rounding for three masks at once than for any other number.
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(
     ("image_hw", "input_side", "cells"),
     [((60, 90), 96, 24), ((90, 60), 96, 24), ((33, 17), 32, 8), ((300, 401), 256, 64)],

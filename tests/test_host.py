@@ -294,7 +294,7 @@ def test_what_is_the_whole_processs_is_set_by_commands_and_in_forks_only():
 def test_generating_in_two_threads_changes_no_threads_number_and_no_mask(coffee, nano):
     before = torch.get_num_threads()
     torch.set_num_threads(4)
-    config, few = GenerationConfig(points_per_side=16), GenerationConfig(points_per_side=12)
+    config, few = GenerationConfig(points_per_side=12), GenerationConfig(points_per_side=8)
     alone = [generate(coffee, nano, each) for each in (config, few)]
     begun, seen, found = threading.Event(), [], {}
 
@@ -345,7 +345,7 @@ def masks(_):
 {before}
 config = amg_cli.GenerationConfig(points_per_side=4, min_mask_region_area=20)
 image = cv2.resize(numpy.random.default_rng(0).integers(0, 256, (6, 9, 3), numpy.uint8), (900, 600))
-model = amg_cli.load_model(device="cpu")
+model = amg_cli.load_model(device="cpu", image_size=256)
 {after}
 with multiprocessing.get_context("fork").Pool(2) as pool:
     found = pool.map(masks, range(2))
@@ -355,6 +355,7 @@ assert found == [masks(0)] * 2, found
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system does not fork")
+@pytest.mark.usefixtures("all_cores")
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -368,6 +369,7 @@ def test_a_pool_by_fork_generates_after_loading(before, after):
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=300)
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_nothing_is_done_in_forks_before_a_model_is_loaded():
     code = (
         "import os, amg_cli.generation, amg_cli.weights.loading as w, torch\n"

@@ -18,7 +18,7 @@ from amg_cli.core.interrupts import (
     shielded,
     signals_raise,
 )
-from tests.command import AMG, FEW_POINTS, files_under, save, visible
+from tests.command import AMG, FEW_POINTS, SMALL_MODEL, files_under, save, visible
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -126,13 +126,13 @@ def test_in_another_thread_nothing_changes():
 
 
 @pytest.fixture
-def started(tmp_path, noise, random_checkpoint):
+def started(tmp_path, noise):
     """`amg` at work on its second image, whose prompts take long."""
     for name in "abc":
         save(tmp_path / f"photos/{name}.png", noise)
-    arguments = ["--input", "photos", "--output", "out", "--checkpoint", random_checkpoint]
+    arguments = ["--input", "photos", "--output", "out", "--model-type", "nano"]
     process = subprocess.Popen(
-        [AMG, *map(str, arguments), *FEW_POINTS, "--points-per-side", "16"],
+        [AMG, *arguments, *FEW_POINTS, "--points-per-side", "24"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout.readline() == "out/a\n"
@@ -182,13 +182,11 @@ main(sys.argv[1:])
 """
 
 
-def test_an_interrupt_that_became_an_error_is_no_image_that_failed(
-    tmp_path, noise, random_checkpoint
-):
+def test_an_interrupt_that_became_an_error_is_no_image_that_failed(tmp_path, noise):
     for name in "abc":
         save(tmp_path / f"photos/{name}.png", noise)
     command = [sys.executable, "-c", SWALLOWED, "--input", "photos", "--output", "out"]
-    command += ["--checkpoint", str(random_checkpoint), *FEW_POINTS, "--convert-to-rle"]
+    command += [*SMALL_MODEL, *FEW_POINTS, "--convert-to-rle"]
     command += ["--workers", "1"]  # in this process, whose function is replaced
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 130, done.stderr

@@ -16,6 +16,7 @@ import amg_cli
 from amg_cli.cli.main import main
 from amg_cli.weights.cache import cached_path, sha256_of
 from amg_cli.weights.zoo import DEFAULT, ZOO
+from tests.command import amg
 from tests.conftest import GOLDENS, REPOSITORY
 from tests.goldens.make_nano import CASES, IMAGES
 
@@ -23,11 +24,6 @@ NANO = ZOO["nano"]
 # Other processors and torch round otherwise, which moves masks that lie at a threshold: one of
 # an image's masks, or a tenth of them, may be missing, and as many new.
 SAME_IOU, OTHERS = 0.95, 0.1
-
-
-def amg(*arguments, cwd):
-    command = [sys.executable, "-m", "amg_cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 def nb_missed(masks, others):

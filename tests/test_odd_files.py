@@ -19,14 +19,10 @@ from amg_cli.batch.integrity import AGAIN
 from amg_cli.batch.naming import output_names
 from amg_cli.batch.reading import read_image
 from amg_cli.core.errors import ImageError, InputError
-from tests.command import files_under
+from tests.command import AMG, FEW_POINTS, SMALL_MODEL, files_under
 from tests.image_bytes import encoded
 from tests.images_to_break import NOISE
 from tests.reader import LINUX, error_of, read_all
-
-AMG = Path(sys.executable).with_name("amg")
-FEW_POINTS = ["--points-per-side", "2", "--pred-iou-thresh", "0", "--stability-score-thresh", "0"]
-
 
 PNG = encoded("PNG", NOISE)
 NAMES = [b"caf\xe9.png", b"-dash.png", b"--help.png", b"two\nlines.png", b"\t.png", b"*.png"]
@@ -240,9 +236,7 @@ def amg_in(folder: Path, *arguments: object, **environment: str) -> subprocess.C
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_odd_names_are_written_and_printed_whatever_the_encoding(
-    encoding, tmp_path, random_checkpoint
-):
+def test_odd_names_are_written_and_printed_whatever_the_encoding(encoding, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / os.fsdecode(b"-caf\xe9.png")).write_bytes(PNG)
@@ -250,7 +244,7 @@ def test_odd_names_are_written_and_printed_whatever_the_encoding(
     (photos / ("x" * 251 + ".png")).write_bytes(PNG)
     (photos / "z.png").symlink_to("z.png")
     os.mkfifo(photos / "pipe.png")
-    arguments = ["--checkpoint", random_checkpoint, *FEW_POINTS, "--convert-to-rle"]
+    arguments = [*SMALL_MODEL, *FEW_POINTS, "--convert-to-rle"]
     done = amg_in(
         photos, *arguments, "--input", ".", "--output", "--", "--quiet", PYTHONIOENCODING=encoding
     )

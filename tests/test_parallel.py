@@ -90,6 +90,7 @@ def test_a_limited_thread_changes_no_others_number(threads):
 
 
 @needs_workers
+@pytest.mark.usefixtures("all_cores")
 def test_it_holds_where_the_host_has_set_no_number():
     code = (
         "import torch; from amg_cli.models.threads import NUMBERS, can_limit_threads;"

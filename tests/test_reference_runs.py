@@ -66,7 +66,9 @@ def assert_same_order(scores, pairs):
             assert abs(scores[i] - scores[i - 1]) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["dog", "groceries", "truck"])
+@pytest.mark.parametrize(
+    "name", ["dog", "groceries", pytest.param("truck", marks=pytest.mark.slow)]
+)
 def test_default_settings_give_the_reference_masks(name, real_model):
     golden = json.loads(shared(f"reference/{name}.default.json").read_text())
     assert golden["options"] == {}
@@ -74,6 +76,7 @@ def test_default_settings_give_the_reference_masks(name, real_model):
     assert_same_run(masks, golden["masks"], GenerationConfig())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((GOLDENS / "runs").glob("*.json")), ids=lambda p: p.stem)
 def test_other_settings_give_the_reference_masks(path, real_model):
     golden = json.loads(path.read_text())

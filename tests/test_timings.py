@@ -1,11 +1,8 @@
 """Where the time of a run goes: stages, the funnel, and what `--timings` prints."""
 
 import re
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import cv2
 import pytest
@@ -16,8 +13,8 @@ from amg_cli.batch.job import Job
 from amg_cli.cli.timings import one_image, whole_run
 from amg_cli.core.timings import FUNNEL, STAGES, Timings, collect, count, timed
 from amg_cli.formats import reference_rle
+from tests.command import SMALL_MODEL, amg
 
-AMG = Path(sys.executable).with_name("amg")
 ALL = GenerationConfig(points_per_side=3, pred_iou_thresh=0.0, stability_score_thresh=0.0)
 
 
@@ -118,14 +115,11 @@ def test_a_run_waits_for_the_device_only_if_timings_are_asked_for(
     assert bool(waits) == asked
 
 
-def test_the_command_prints_them_to_stderr_even_if_quiet(tmp_path, random_checkpoint, noise):
+def test_the_command_prints_them_to_stderr_even_if_quiet(tmp_path, noise):
     for name in ("a", "b"):
         cv2.imwrite(str(tmp_path / f"{name}.png"), noise)
-    arguments = ["--input", ".", "--output", "out", "--checkpoint", random_checkpoint]
-    arguments += ["--points-per-side", "2", "--timings", "--quiet"]
-    done = subprocess.run(
-        [AMG, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    arguments = ["--input", ".", "--output", "out", *SMALL_MODEL]
+    done = amg(*arguments, "--points-per-side", "2", "--timings", "--quiet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out/a\nout/b\n"
     lines = done.stderr.splitlines()
