@@ -14,10 +14,18 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from amg_cli.formats.table import FORMATS
-from tests.command import AMG, amg, error_lines, files_under, save
+from tests.command import AMG, SMALL_MODEL, amg, error_lines, files_under, save
 
 # Of nano, which comes with amg: real masks in a second.
-FAST = ["--points-per-side", "4", "--pred-iou-thresh", "0.5", "--stability-score-thresh", "0.5"]
+FAST = [
+    *SMALL_MODEL,
+    "--points-per-side",
+    "4",
+    "--pred-iou-thresh",
+    "0.5",
+    "--stability-score-thresh",
+    "0.5",
+]
 ALL_FORMATS = [word for name in FORMATS for word in ("--format", name)]
 EXAMPLES = Path(__file__).parent.parent / "examples/images"
 
