@@ -161,7 +161,12 @@ def test_small_mlps_are_fitted_to_the_teachers(random_vit_t, parts):
     assert all(left < 0.8 * at_first for left, at_first in zip(after, before, strict=True))
 
 
-def test_calibration_undoes_what_was_done_to_the_heads():
+def test_calibration_undoes_what_was_done_to_the_heads(monkeypatch):
+    few, all_of_few = (
+        dataclasses.replace(config, points_per_side=10) for config in (DEFAULTS, ALL)
+    )
+    monkeypatch.setattr(calibration, "DEFAULTS", few)
+    monkeypatch.setattr(calibration, "ALL", all_of_few)
     teacher = load_model("nano", device="cpu", image_size=256)
     student = copy.deepcopy(teacher)
     decoder = student.mask_decoder
@@ -172,7 +177,7 @@ def test_calibration_undoes_what_was_done_to_the_heads():
         mlp.layers[-1].weight.mul_(0.5)
         mlp.layers[-1].bias.mul_(0.5)
     paths = sorted((REPOSITORY / "examples/images").glob("*.jpg"))
-    candidates = [propose(teacher, read_image(path), ALL) for path in paths]
+    candidates = [propose(teacher, read_image(path), all_of_few) for path in paths]
     scores = torch.cat([of_image.pred_iou for of_image in candidates])
     passing = float((scores > GenerationConfig().pred_iou_thresh).float().mean())
     found = calibrate(student, teacher, paths, passing)
@@ -181,7 +186,7 @@ def test_calibration_undoes_what_was_done_to_the_heads():
     # As many masks are left, of so few at more than one scale.
     assert found.scale == pytest.approx(2, rel=0.25)
     left = [
-        sum(len(generate(read_image(path), model, DEFAULTS)) for path in paths)
+        sum(len(generate(read_image(path), model, few)) for path in paths)
         for model in (student, teacher)
     ]
     assert left[0] == pytest.approx(left[1], abs=1)
