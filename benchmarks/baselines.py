@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import click
 import numpy as np
@@ -126,7 +126,7 @@ def main(method: str, inputs: tuple[Path, ...], output: Path, max_masks: int) ->
         click.echo(error, err=True)
         sys.exit(error.exit_code)
     exit_code = 0
-    names = output_names([source.relative for source in sources])
+    names = output_names([PurePath(source.relative) for source in sources])
     targets = [output / f"{name}{reference_rle.FORMAT.suffix}" for name in names]
     for source, target in tqdm(
         zip(sources, targets, strict=True), total=len(sources), unit="image"

@@ -12,24 +12,31 @@ from amg_cli.core.errors import InputError, reason
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
-    """An image file of a run.
+    """An image file of a run. In text, as a run has a hundred thousand.
 
-    path:     the file, as to open
-    relative: its path in the input folder it was found in; its name if it was given itself
+    file:     the file, as to open
+    relative: its path in the input folder it was found in, parted by "/"; its name if it was given
+        itself
     identity: its own name in the real folder, which makes it the same file as another:
         `a/../b` is `b`, but two links to a file are two
     """
 
-    path: Path
-    relative: PurePath
-    identity: Path
+    file: str
+    relative: str
+    identity: str
 
     @staticmethod
     def of(path: Path, relative: PurePath) -> Source:
         """The source at a path, whatever is there."""
-        return Source(path, relative, _real(path.parent) / path.name)
+        identity = os.fspath(_real(path.parent) / path.name)
+        return Source(os.fspath(path), relative.as_posix(), identity)
+
+    @property
+    def path(self) -> Path:
+        """The file, as to open."""
+        return Path(self.file)
 
 
 def discover(inputs: Sequence[Path], recursive: bool) -> list[Source]:
@@ -43,7 +50,7 @@ def discover(inputs: Sequence[Path], recursive: bool) -> list[Source]:
     Errors: InputError for an input that does not exist, and for a folder without images or that
     cannot be listed.
     """
-    found: dict[Path, Source] = {}
+    found: dict[str, Source] = {}
     for given in inputs:
         for source in _images_of(given, recursive):
             found.setdefault(source.identity, source)
@@ -88,8 +95,14 @@ def _walk(folder: Path, recursive: bool) -> Iterator[Source]:
             continue
         entered.add(real)
         images, folders = _listing(here)
+        folder_name = "" if here == Path() else os.fspath(here)
+        inside = "" if relative == PurePath() else f"{relative.as_posix()}/"
         for name in images:
-            yield Source(here / name, relative / name, real / name)
+            yield Source(
+                file=os.path.join(folder_name, name),  # noqa: PTH118 - of text, for speed
+                relative=f"{inside}{name}",
+                identity=os.path.join(real, name),  # noqa: PTH118
+            )
         if recursive:
             pending += [(here / name, relative / name) for name in reversed(folders)]
 

@@ -36,8 +36,8 @@ def find_sources(inputs: Sequence[Path], output: Path | None, recursive: bool) -
     if any(path.resolve() == output.resolve() for path in inputs):
         cause = f"{output} is an input too, and `recursive` would take its masks for images"
         raise ConfigError("output", cause, "write to another folder")
-    inside = output.resolve()
-    found = [s for s in discover(inputs, recursive) if inside not in s.path.resolve().parents]
+    inside = os.path.join(output.resolve(), "")  # noqa: PTH118 - with a separator at its end
+    found = [s for s in discover(inputs, recursive) if not s.identity.startswith(inside)]
     if not found:
         raise InputError(output, "all images found are inside the output folder", "check `input`")
     return found

@@ -5,14 +5,13 @@ Its schema is in `formats/manifest.py`.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
@@ -32,6 +31,7 @@ from amg_cli.formats.manifest import (
     kept_results,
     read_entries,
     read_records,
+    values_of,
     whole_bytes,
 )
 from amg_cli.formats.ndjson import line_of
@@ -90,26 +90,26 @@ class Manifest:
         self._write({"version": VERSION, "amg": __version__, "settings": settings})
 
     def list_images(
-        self, sources: Sequence[Source], has_output: Callable[[PurePath], bool]
+        self, sources: Sequence[Source], has_output: Callable[[str], bool]
     ) -> list[Entry]:
         """The entries of images, in order; those not listed before get a number and a name.
 
         has_output: whether there is output of such a name already
         """
         with self._listing() as file:
-            new = [s for s in sources if os.fspath(s.identity) not in self.entries]
+            new = [source for source in sources if source.identity not in self.entries]
             names = self._names.give([source.relative for source in new])
             for source, name in zip(new, names, strict=True):
                 entry = Entry(
                     number=len(self.entries) + 1,
-                    name=name.as_posix(),
-                    file_name=source.relative.as_posix(),
-                    path=os.fspath(source.identity),
+                    name=name,
+                    file_name=source.relative,
+                    path=source.identity,
                     existed=has_output(name),
                 )
                 self.entries[entry.path] = entry
-                file.write(_line(dataclasses.asdict(entry)))
-        return [self.entries[os.fspath(source.identity)] for source in sources]
+                file.write(_line(values_of(entry)))
+        return [self.entries[source.identity] for source in sources]
 
     def adopt(self, entries: Sequence[Entry]) -> None:
         """List images as another record has them, with their numbers and names."""
@@ -118,8 +118,8 @@ class Manifest:
             for entry in entries:
                 if entry.number not in known:
                     self.entries[entry.path] = entry
-                    self._names.keep(PurePath(entry.name))
-                    file.write(_line(dataclasses.asdict(entry)))
+                    self._names.keep(entry.name)
+                    file.write(_line(values_of(entry)))
 
     def keep(self, result: Result) -> tuple[int, int]:
         """Keep an image's masks for the files of the whole run. -> where: `at` and `length`."""
@@ -134,7 +134,7 @@ class Manifest:
 
     def record(self, record: Record) -> None:
         """What became of an image. Raises OSError."""
-        values = dataclasses.asdict(record)
+        values = values_of(record)
         self._write({name: value for name, value in values.items() if value is not None})
         self.records.of_image[record.number] = record
         self.records.ended = False
@@ -173,7 +173,7 @@ class Manifest:
             if file.tell() != self._listed_bytes:  # another shard has listed images
                 for entry in read_entries(self.output)[len(self.entries) :]:
                     self.entries[entry.path] = entry
-                    self._names.keep(PurePath(entry.name))
+                    self._names.keep(entry.name)
             yield file
             file.flush()
             self._listed_bytes = file.tell()

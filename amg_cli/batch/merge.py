@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from amg_cli.batch.commit import committed
 from amg_cli.batch.manifest import Manifest
@@ -121,7 +121,7 @@ def _plan(output: Path, records: RunRecords) -> Plan:
     formats = settings.pop("format")
     names = [name for name in ("category", "polygons") if name in settings]
     labels = Labels(**{name: settings.pop(name) for name in names})
-    return Plan(output, formats, settings, labels, on_exists="overwrite")
+    return Plan(output, tuple(formats), settings, labels, on_exists="overwrite")
 
 
 def _copy_records(manifest: Manifest, parts: Sequence[Part], plan: Plan) -> None:
@@ -144,8 +144,8 @@ def _copy_outputs(entry: Entry, folder: Path, plan: Plan) -> None:
     """An image's own outputs, from another folder. Linked where the disk allows it."""
     if folder.resolve() == plan.output.resolve():
         return
-    theirs = replace(plan, output=folder).targets(PurePath(entry.name))
-    for source, target in zip(theirs, plan.targets(PurePath(entry.name)), strict=True):
+    theirs = map(Path, replace(plan, output=folder).targets(entry.name))
+    for source, target in zip(theirs, map(Path, plan.targets(entry.name)), strict=True):
         if not source.exists():
             continue
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 NO_NAMES = (".", "..")  # what an output can not be called: the folder itself, and the one around it
@@ -23,24 +23,25 @@ class Names:
 
     def __init__(self) -> None:
         self._given: set[str] = set()
-        self._folders: set[str] = set()
+        self._folders: set[str] = {""}
 
-    def keep(self, name: PurePath) -> None:
+    def keep(self, name: str) -> None:
         """A name that an image has already."""
         self._given.add(_key(name))
-        self._folders.update(_key(folder) for folder in name.parents)
+        self._add_folders_of([name])
 
-    def give(self, relatives: Sequence[PurePath]) -> list[PurePath]:
+    def give(self, relatives: Sequence[str]) -> list[str]:
         """A name for each of some images, by their paths in the folders they were found in."""
-        paths = [self._beside_given(path) for path in relatives]
-        self._folders.update(_key(folder) for path in paths for folder in path.parents)
-        names = [_plain_name(path) for path in paths]
+        paths = [self._beside_given(path) for path in relatives] if self._given else relatives
+        self._add_folders_of(paths)
+        names = [plain_name(path) for path in paths]
         while True:
-            uses = Counter(map(_key, names))
+            keys = [_key(name) for name in names]
+            uses = Counter(keys)
             clashing = [
                 i
-                for i, name in enumerate(names)
-                if name != paths[i] and (uses[_key(name)] > 1 or self._is_taken(name))
+                for i, key in enumerate(keys)
+                if (uses[key] > 1 or self._is_taken(key)) and names[i] != paths[i]
             ]
             if not clashing:
                 break
@@ -50,23 +51,28 @@ class Names:
         self._given.update(map(_key, numbered))
         return numbered
 
-    def _beside_given(self, relative: PurePath) -> PurePath:
+    def _add_folders_of(self, names: Iterable[str]) -> None:
+        for folder in {name.rpartition("/")[0] for name in names}:
+            while folder:
+                self._folders.add(_key(folder))
+                folder = folder.rpartition("/")[0]
+
+    def _beside_given(self, relative: str) -> str:
         """The path, in other folders where one has a name that is given."""
-        if not any(_key(folder) in self._given for folder in relative.parents):
-            return relative
-        folder = PurePath()
-        for part in relative.parts[:-1]:
-            candidate, number = folder / part, 1
+        *parts, name = relative.split("/")
+        folder = ""
+        for part in parts:
+            candidate, number = f"{folder}{part}", 1
             while _key(candidate) in self._given:
                 number += 1
-                candidate = folder / f"{part}~{number}"
-            folder = candidate
-        return folder / relative.name
+                candidate = f"{folder}{part}~{number}"
+            folder = f"{candidate}/"
+        return f"{folder}{name}"
 
-    def _is_taken(self, name: PurePath) -> bool:
-        return _key(name) in self._given or _key(name) in self._folders
+    def _is_taken(self, key: str) -> bool:
+        return key in self._given or key in self._folders
 
-    def _numbered(self, names: Sequence[PurePath]) -> list[PurePath]:
+    def _numbered(self, names: Sequence[str]) -> list[str]:
         """The same names, with `~2`, `~3`, … where one is taken."""
         fixed = set(map(_key, names))
         taken: set[str] = set()
@@ -74,36 +80,45 @@ class Names:
         for name in names:
             candidate, number = name, 1
             while (
-                _key(candidate) in taken
-                or self._is_taken(candidate)
-                or (number > 1 and _key(candidate) in fixed)
+                (key := _key(candidate)) in taken
+                or self._is_taken(key)
+                or (number > 1 and key in fixed)
             ):
                 number += 1
-                candidate = name.with_name(f"{name.name}~{number}")
-            taken.add(_key(candidate))
+                candidate = f"{name}~{number}"
+            taken.add(key)
             unique.append(candidate)
         return unique
 
 
 def output_names(relatives: Sequence[PurePath]) -> list[PurePath]:
     """`Names` for images that are listed once."""
-    return Names().give(relatives)
+    return [PurePath(name) for name in Names().give([path.as_posix() for path in relatives])]
 
 
-def why_renamed(relative: PurePath, name: PurePath) -> str:
+def why_renamed(relative: str, name: str) -> str:
     """Why a name keeps the image's suffix, or has a number; empty where it has neither."""
-    if name.name == relative.stem:
+    stem = _stem(relative.rpartition("/")[2])
+    if name.rpartition("/")[2] == stem:
         return ""
-    if relative.stem in NO_NAMES:
-        return f"without its suffix its name would be {relative.stem!r}"
+    if stem in NO_NAMES:
+        return f"without its suffix its name would be {stem!r}"
     return "its plain name is another's too"
 
 
-def _plain_name(relative: PurePath) -> PurePath:
+def plain_name(relative: str) -> str:
     """The name without its suffix, unless what is left is no name."""
-    return relative if relative.stem in NO_NAMES else relative.with_name(relative.stem)
+    folder, slash, name = relative.rpartition("/")
+    stem = _stem(name)
+    return relative if stem in NO_NAMES else f"{folder}{slash}{stem}"
 
 
-def _key(path: PurePath) -> str:
+def _stem(name: str) -> str:
+    """As `PurePath.stem`, of text."""
+    dot = name.rfind(".")
+    return name[:dot] if 0 < dot < len(name) - 1 else name
+
+
+def _key(name: str) -> str:
     """Equal for names that are one on some file system."""
-    return path.as_posix().casefold()
+    return name.casefold()

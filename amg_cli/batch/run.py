@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal
 
 from amg_cli.batch.commit import check_writable, committed, recover
@@ -54,7 +54,7 @@ class Plan:
     """
 
     output: Path
-    formats: Sequence[str]
+    formats: tuple[str, ...]
     settings: Mapping[str, Any]
     labels: Labels = Labels()  # noqa: RUF009 - it is frozen
     on_exists: OnExists = "error"
@@ -64,24 +64,24 @@ class Plan:
     @property
     def image_formats(self) -> list[ImageFormat]:
         """Those that keep an image's masks in outputs of its own."""
-        return image_formats(tuple(self.formats))
+        return image_formats(self.formats)
 
     @property
     def run_formats(self) -> list[RunFormat]:
         """Those that are one file for the whole run."""
-        return run_formats(tuple(self.formats))
+        return run_formats(self.formats)
 
     @property
     def run_files(self) -> list[RunFormat]:
         """Those of them that this run writes: a shard leaves them to `merge`."""
         return self.run_formats if self.shard.count == 1 else []
 
-    def targets(self, name: PurePath) -> tuple[Path, ...]:
+    def targets(self, name: str) -> list[str]:
         """Where the outputs of an image go."""
-        named = self.output / name
-        return tuple(named.with_name(named.name + f.suffix) for f in self.image_formats)
+        named = os.path.join(self.output, name)  # noqa: PTH118 - of text, for speed
+        return [named + format_.suffix for format_ in self.image_formats]
 
-    def has_output(self, name: PurePath) -> bool:
+    def has_output(self, name: str) -> bool:
         """Whether there is any output of that name. A name the system refuses has none."""
         return any(map(_exists, self.targets(name)))
 
@@ -119,7 +119,8 @@ class Run:
         entries = self._manifest.list_images(sources, self._plan.has_output)
         pairs = zip(sources, entries, strict=True)
         mine = [(source, entry) for source, entry in pairs if _is_in(self._plan.shard, entry)]
-        folders = {(self._plan.output / entry.name).parent for _, entry in mine}
+        names = {entry.name.rpartition("/")[0] for _, entry in mine}
+        folders = {self._plan.output / name for name in names}
         recover(folders - self._recovered)
         self._recovered |= folders
         return mine
@@ -133,7 +134,7 @@ class Run:
         """An image as work. What is at its targets is of this run, or to be replaced."""
         return Job(
             source=source.path,
-            targets=self._plan.targets(PurePath(entry.name)),
+            targets=tuple(map(Path, self._plan.targets(entry.name))),
             number=entry.number,
             name=entry.name,
             file_name=entry.file_name,
@@ -202,12 +203,12 @@ def preview(plan: Plan, sources: Sequence[Source]) -> list[tuple[Source, Status]
         records = RunRecords()
     names = Names()
     for entry in entries.values():
-        names.keep(PurePath(entry.name))
-    new = [source for source in sources if os.fspath(source.identity) not in entries]
+        names.keep(entry.name)
+    new = [source for source in sources if source.identity not in entries]
     for source, name in zip(new, names.give([s.relative for s in new]), strict=True):
-        path = os.fspath(source.identity)
-        entries[path] = Entry(0, name.as_posix(), "", path, plan.has_output(name))
-    pairs = [(source, entries[os.fspath(source.identity)]) for source in sources]
+        path = source.identity
+        entries[path] = Entry(0, name, source.relative, path, plan.has_output(name))
+    pairs = [(source, entries[source.identity]) for source in sources]
     return [
         (source, _status(plan, source, entry, records.of_image.get(entry.number)))
         for source, entry in pairs
@@ -241,8 +242,8 @@ def write_run_file(
 
 
 def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> Status:
-    targets = plan.targets(PurePath(entry.name))
-    if record is None or _changed(source.path, record):
+    targets = plan.targets(entry.name)
+    if record is None or _changed(source.file, record):
         made_elsewhere = record is None and entry.existed and any(map(_exists, targets))
         return "exists" if made_elsewhere and plan.on_exists != "overwrite" else "to do"
     if record.outcome == "failed":
@@ -258,7 +259,7 @@ def _make(folder: Path) -> None:
         raise OutputError(folder, cause, "give a folder that can be written to") from error
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: str | Path) -> bool:
     try:
         return os.path.lexists(path)
     except (OSError, ValueError):  # such as a name the file system refuses
@@ -270,10 +271,10 @@ def _is_in(shard: Shard, entry: Entry) -> bool:
     return zlib.crc32(os.fsencode(entry.name)) % shard.count == shard.index - 1
 
 
-def _changed(path: Path, record: Record) -> bool:
+def _changed(file: str, record: Record) -> bool:
     """Whether an image's file is another than was read."""
     try:
-        status = path.stat()
+        status = os.stat(file)  # noqa: PTH116 - of text, for speed
     except OSError:
         return False  # what is done of it stays
     if (status.st_size, status.st_mtime_ns) == (record.bytes, record.mtime_ns):
@@ -281,7 +282,7 @@ def _changed(path: Path, record: Record) -> bool:
     if status.st_size != record.bytes or record.sha256 is None:
         return True
     try:
-        return sha256_of(path) != record.sha256
+        return sha256_of(Path(file)) != record.sha256
     except OSError:
         return False
 

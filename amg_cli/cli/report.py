@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import click
 from tqdm import tqdm
@@ -52,9 +52,9 @@ class Report:
     def names(self, images: Sequence[tuple[Source, Entry]], plan: Plan) -> None:
         """Say which outputs have another name than one would expect, before the work begins."""
         renamed = [
-            (source.path, next(iter(plan.targets(PurePath(entry.name))), entry.name), why)
+            (source.file, next(iter(plan.targets(entry.name)), entry.name), why)
             for source, entry in images
-            if (why := why_renamed(source.relative, PurePath(entry.name)))
+            if (why := why_renamed(source.relative, entry.name))
         ]
         for path, target, why in renamed[:MOST_NAMES]:
             self._say(f"{path}: goes to {target}, as {why}")

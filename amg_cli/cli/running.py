@@ -13,6 +13,7 @@ import click
 
 from amg_cli.batch.cores import choose_threads
 from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed_sources
+from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
 from amg_cli.cli.model_options import ModelOptions, given_reading
 from amg_cli.cli.options import generation_config
@@ -86,7 +87,7 @@ def _to_stdout(values: Mapping[str, Any], plan: Plan, sources: Sources) -> int:
 
     every = itertools.chain.from_iterable(sources.batches)
     jobs = (
-        Job(source.path, (), number, source.relative.with_suffix("").as_posix(), str(source.path))
+        Job(source.path, (), number, plain_name(source.relative), source.file)
         for number, source in enumerate(every, 1)
     )
     with Report(sources.total, quiet=values["quiet"], timings=values["timings"]) as report:
@@ -150,7 +151,7 @@ def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources) -> Pl
     }
     return Plan(
         output=values["output"],
-        formats=formats,
+        formats=tuple(formats),
         settings=settings,
         labels=Labels(values["category"], values["polygons"]),
         on_exists=values["on_exists"],

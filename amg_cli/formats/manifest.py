@@ -57,7 +57,7 @@ class Shard:
         return f"{kind}{part}.ndjson"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A line of `images.ndjson`."""
 
@@ -68,7 +68,7 @@ class Entry:
     existed: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """A line of an image in `run.ndjson`. What is not known is None."""
 
@@ -82,6 +82,11 @@ class Record:
     error: str | None = None
     at: int | None = None
     length: int | None = None
+
+
+def values_of(line: Entry | Record) -> dict[str, Any]:
+    """What a line has, by name."""
+    return {name: getattr(line, name) for name in line.__slots__}
 
 
 @dataclass

@@ -24,11 +24,13 @@ def format_of(name: str) -> ImageFormat | RunFormat:
     return cast("ImageFormat | RunFormat", module.FORMAT)
 
 
+@cache
 def image_formats(names: tuple[str, ...] = FORMATS) -> list[ImageFormat]:
     """Those that keep an image's masks in outputs of its own."""
     return [f for f in map(format_of, names) if isinstance(f, ImageFormat)]
 
 
+@cache
 def run_formats(names: tuple[str, ...] = FORMATS) -> list[RunFormat]:
     """Those that are one file for the whole run."""
     return [f for f in map(format_of, names) if isinstance(f, RunFormat)]
