@@ -16,7 +16,7 @@ import amg_cli
 from amg_cli.cli.main import main
 from amg_cli.weights.cache import cached_path, sha256_of
 from amg_cli.weights.zoo import DEFAULT, ZOO
-from tests.command import amg
+from tests.command import amg, visible
 from tests.conftest import GOLDENS, REPOSITORY
 from tests.goldens.make_nano import CASES, IMAGES
 
@@ -63,7 +63,7 @@ def test_masks_of_the_examples_are_those_recorded(case, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     wanted = {path.name: path for path in (GOLDENS / "nano" / case).glob("*.json")}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(wanted)
+    assert set(visible(tmp_path / "out")) == set(wanted)
     for name, path in wanted.items():
         recorded = json.loads(path.read_text())
         found = json.loads((tmp_path / "out" / name).read_text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 from amg_cli.batch.cores import available_bytes, nb_cores
@@ -25,8 +25,8 @@ class Engine:
     workers: int
     threads: int
 
-    def run(self, jobs: Iterable[Job], work: Work) -> Iterator[Outcome]:
-        """What becomes of each job, in their order."""
+    def run(self, jobs: Iterable[Job], work: Work) -> Generator[Outcome, None, None]:
+        """What becomes of each job, in their order. Closed early, it leaves nothing behind."""
         if self.workers == 1:
             set_threads(self.threads)
             return run(jobs, work)

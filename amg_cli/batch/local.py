@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Work:
     timed: bool = False
 
 
-def run(jobs: Iterable[Job], work: Work) -> Iterator[Outcome]:
+def run(jobs: Iterable[Job], work: Work) -> Generator[Outcome, None, None]:
     """Do each job in turn; a job that fails is an outcome too, and the next one follows."""
     for job in jobs:
         check()

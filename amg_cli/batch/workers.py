@@ -22,8 +22,8 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -43,7 +43,7 @@ END_S = 10  # what a worker may take to put away what it was writing
 
 def run_in_workers(
     jobs: Iterable[Job], work: Work, nb_workers: int, nb_threads: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Do the jobs, by `nb_workers` processes of `nb_threads` CPU threads. Outcomes in their order.
 
     jobs: may take its time to give the next one, and is asked for it in another thread
@@ -154,9 +154,12 @@ class _Pool:
             if taken[0] >= end:
                 feed.give_back([taken])
                 return
-            worker.jobs.append(taken)
-            with suppress(OSError):  # of one that has died, as will be found
+            try:
                 worker.pipe.send(taken[1])
+            except OSError:  # it has died, as `_arrived` will find
+                feed.give_back([taken])
+                return
+            worker.jobs.append(taken)
 
     def _arrived(self, feed: _Feed) -> dict[int, Outcome]:
         """What has become of jobs meanwhile, by their places. Waits for it a moment."""

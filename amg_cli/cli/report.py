@@ -41,6 +41,7 @@ class Report:
         self._start = self._last_line = time.perf_counter()
         self._done = self._before = self._skipped = self._failed = 0
         self._warned = self._nb_masks = 0
+        self._work_s = 0.0
         hidden = quiet or not sys.stderr.isatty()
         self._bar = tqdm(total=total, unit="image", disable=hidden, file=sys.stderr)
 
@@ -93,6 +94,7 @@ class Report:
                 self._nb_masks += len(outcome.result.masks)
                 self.print_paths(outcome.job.targets)
                 if self._timings and outcome.timings:
+                    self._work_s += outcome.seconds
                     self._timings.add(outcome.timings)
                     say(f"{outcome.job.source}: {one_image(outcome.timings)}")
         self._bar.set_postfix(masks=self._nb_masks, failed=self._failed, refresh=False)
@@ -128,7 +130,8 @@ class Report:
             seconds=round(elapsed_s, 3),
         )
         if self._timings:
-            for line in whole_run(self._timings, elapsed_s, self._done):
+            # Of all workers' time, which is more than the clock's where there are several.
+            for line in whole_run(self._timings, self._work_s, self._done):
                 click.echo(line, err=True)
         return ImageError.exit_code if self._failed else 0
 

@@ -6,7 +6,8 @@ import dataclasses
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,10 +60,11 @@ def _to_folder(values: Mapping[str, Any], plan: Plan, run: Run, sources: Sources
             report.names(to_do, plan)
         if total != 0:
             jobs = (run.job(source, entry) for source, entry in to_do)
-            for outcome in _outcomes(values, jobs, plan, total):
-                run.record(outcome)
-                report.add(outcome)
-                _check_failures(report, values["max_failures"])
+            with closing(_outcomes(values, jobs, plan, total)) as outcomes:
+                for outcome in outcomes:
+                    run.record(outcome)
+                    report.add(outcome)
+                    _check_failures(report, values["max_failures"])
         report.print_paths(run.finish())
         report.settled(counts["done"], counts["failed"])
         if counts["exists"]:
@@ -90,8 +92,11 @@ def _to_stdout(values: Mapping[str, Any], plan: Plan, sources: Sources) -> int:
         Job(source.path, (), number, plain_name(source.relative), source.file)
         for number, source in enumerate(every, 1)
     )
-    with Report(sources.total, quiet=values["quiet"], timings=values["timings"]) as report:
-        for outcome in _outcomes(values, jobs, plan, sources.total):
+    with (
+        Report(sources.total, quiet=values["quiet"], timings=values["timings"]) as report,
+        closing(_outcomes(values, jobs, plan, sources.total)) as outcomes,
+    ):
+        for outcome in outcomes:
             job = outcome.job
             line = line_of_failure(job.number, job.file_name, outcome.error)
             click.echo(line_of(outcome.result) if outcome.result else line, nl=False)
@@ -105,7 +110,7 @@ def _outcomes(
     jobs: Iterable[Job],
     plan: Plan,
     total: int | None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """What becomes of the jobs, which the model is loaded for. total: None for not known yet."""
     # These load torch, which --help, usage errors and a run with nothing left must not wait for.
     from amg_cli.batch.engine import choose_engine
