@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import click
 import numpy as np
@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from amg_cli.batch.commit import committed
 from amg_cli.batch.inputs import find_sources
-from amg_cli.batch.naming import output_names
+from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import read_image
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import AmgError, ImageError
@@ -126,7 +126,7 @@ def main(method: str, inputs: tuple[Path, ...], output: Path, max_masks: int) ->
         click.echo(error, err=True)
         sys.exit(error.exit_code)
     exit_code = 0
-    names = output_names([PurePath(source.relative) for source in sources])
+    names = Names().give([source.relative for source in sources])
     targets = [output / f"{name}{reference_rle.FORMAT.suffix}" for name in names]
     for source, target in tqdm(
         zip(sources, targets, strict=True), total=len(sources), unit="image"

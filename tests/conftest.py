@@ -1,5 +1,7 @@
 """What the tests share: where the shared material lies, and models to try things on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -101,13 +103,27 @@ def write(tmp_path):
     return _write
 
 
-@pytest.fixture
-def two_threads():
-    """Torch has two threads here, however few a worker has."""
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Inside, torch has so many threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(count)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch has one thread here, as in a worker of many images."""
+    with torch_threads(1):
+        yield
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch has two threads here, however few a worker of the tests has."""
+    with torch_threads(2):
+        yield
 
 
 @pytest.fixture

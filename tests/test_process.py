@@ -26,7 +26,7 @@ def no_settings(monkeypatch):
 
 @pytest.fixture
 def eight_cores(monkeypatch):
-    monkeypatch.setattr(process, "_nb_cores", lambda: 8)
+    monkeypatch.setattr(process, "nb_own_cores", lambda: 8)
 
 
 def tree(root, cgroup, **files):

@@ -9,7 +9,6 @@ import time
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from amg_cli.batch.cores import choose_threads, nb_cores
 from amg_cli.batch.engine import choose_engine
@@ -39,15 +38,6 @@ def jobs(tmp_path, noise):
         made.append(Job(path, (tmp_path / f"out/{number:02}.json",), number, path.stem, path.name))
     made[4].source.write_bytes(b"no image")
     return made
-
-
-@pytest.fixture
-def one_thread():
-    """This process computes with one thread, as a worker does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -19,10 +19,13 @@ def choose_threads(nb_images: int | None, workers: int | None) -> int:
 
 
 def nb_cores() -> int:
-    """Those this process may run on, or as many threads as the user has told OpenMP to have."""
+    """Those to share out: as many as OpenMP is told to have threads, else those there are."""
     told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
+    return int(told) if told.isdecimal() and int(told) else nb_own_cores()
+
+
+def nb_own_cores() -> int:
+    """Those this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -97,17 +97,7 @@ class Manifest:
         has_output: whether there is output of such a name already
         """
         with self._listing() as file:
-            new = [source for source in sources if source.identity not in self.entries]
-            names = self._names.give([source.relative for source in new])
-            for source, name in zip(new, names, strict=True):
-                entry = Entry(
-                    number=len(self.entries) + 1,
-                    name=name,
-                    file_name=source.relative,
-                    path=source.identity,
-                    existed=has_output(name),
-                )
-                self.entries[entry.path] = entry
+            for entry in add_entries(self.entries, self._names, sources, has_output):
                 file.write(_line(values_of(entry)))
         return [self.entries[source.identity] for source in sources]
 
@@ -181,6 +171,31 @@ class Manifest:
     def _write(self, values: Mapping[str, Any]) -> None:
         self._run.write(_line(values))
         self._run.flush()
+
+
+def add_entries(
+    entries: dict[str, Entry],
+    names: Names,
+    sources: Sequence[Source],
+    has_output: Callable[[str], bool],
+) -> list[Entry]:
+    """Add those of `sources` that are not among the entries, by their paths. -> the new ones."""
+    new = [source for source in sources if source.identity not in entries]
+    added = [
+        Entry(
+            number=number,
+            name=name,
+            file_name=source.relative,
+            path=source.identity,
+            existed=has_output(name),
+        )
+        for number, (source, name) in enumerate(
+            zip(new, names.give([source.relative for source in new]), strict=True),
+            start=len(entries) + 1,
+        )
+    ]
+    entries.update((entry.path, entry) for entry in added)
+    return added
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

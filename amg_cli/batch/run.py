@@ -15,7 +15,7 @@ from typing import Any, Literal
 from amg_cli.batch.commit import check_writable, committed, recover
 from amg_cli.batch.images import Source
 from amg_cli.batch.job import Job, Outcome
-from amg_cli.batch.manifest import Manifest
+from amg_cli.batch.manifest import Manifest, add_entries
 from amg_cli.batch.naming import Names
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.core.interrupts import check
@@ -204,10 +204,7 @@ def preview(plan: Plan, sources: Sequence[Source]) -> list[tuple[Source, Status]
     names = Names()
     for entry in entries.values():
         names.keep(entry.name)
-    new = [source for source in sources if source.identity not in entries]
-    for source, name in zip(new, names.give([s.relative for s in new]), strict=True):
-        path = source.identity
-        entries[path] = Entry(0, name, source.relative, path, plan.has_output(name))
+    add_entries(entries, names, sources, plan.has_output)
     pairs = [(source, entries[source.identity]) for source in sources]
     return [
         (source, _status(plan, source, entry, records.of_image.get(entry.number)))

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from amg_cli.batch.cores import nb_own_cores
+
 # The variable that glibc takes it from, its number in malloc.h, and bytes or a count.
 MALLOC_SETTINGS = (
     ("MALLOC_TRIM_THRESHOLD_", -1, 2**31 - 1),
@@ -66,7 +68,7 @@ def respect_quota(root: Path = Path("/")) -> None:
     all of them wait for the next. root: as for `cpu_quota`.
     """
     quota = cpu_quota(root)
-    if quota is not None and math.ceil(quota) < _nb_cores():
+    if quota is not None and math.ceil(quota) < nb_own_cores():
         count = str(math.ceil(quota))
         _set_default("OMP_NUM_THREADS", count, "MKL_NUM_THREADS")
         _set_default("OPENCV_FOR_THREADS_NUM", count)
@@ -86,13 +88,6 @@ def _set_default(name: str, value: str, *same: str) -> None:
     """Set a variable, unless the user has set it, or one of those that say the same."""
     if not any(other in os.environ for other in (name, *same)):
         os.environ[name] = value
-
-
-def _nb_cores() -> int:
-    """Those this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _groups(root: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from amg_cli.cli.run_options import STDIO
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
 from amg_cli.formats.format import Labels
-from amg_cli.formats.manifest import Entry, read_records
+from amg_cli.formats.manifest import Entry, read_settings
 from amg_cli.weights.identity import weights_sha256
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _threads(values: Mapping[str, Any], sources: Sources) -> int:
     if values["threads"]:
         return int(values["threads"])
     if values["output"] != STDIO:
-        recorded = read_records(values["output"], values["shard"]).settings or {}
+        recorded = read_settings(values["output"], values["shard"]) or {}
         if "threads" in recorded:
             return int(recorded["threads"])
     return choose_threads(sources.total, values["workers"])

@@ -108,6 +108,13 @@ def read_entries(output: Path) -> list[Entry]:
         return [Entry(**values) for values in _lines(path)]
 
 
+def read_settings(output: Path, shard: Shard) -> Mapping[str, Any] | None:
+    """What a shard was begun with, without the records of its images. Errors as `read_records`."""
+    path = output / FOLDER / shard.file("run")
+    with _readable(path):
+        return next((values["settings"] for values in _lines(path) if "settings" in values), None)
+
+
 def read_records(output: Path, shard: Shard) -> RunRecords:
     """What is recorded of a shard. Raises OutputError."""
     path = output / FOLDER / shard.file("run")
