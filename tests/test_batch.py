@@ -2,9 +2,11 @@
 
 import dataclasses
 import os
+import sys
 from pathlib import Path, PurePath
 
 import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,8 @@ from amg_cli.batch.naming import Names, output_names, why_renamed
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError, InputError, OutputExistsError
 from amg_cli.formats import reference_rle
+from amg_cli.weights.loading import load_model
+from tests.command import LIBRARIES
 
 ALL_MASKS = GenerationConfig(
     points_per_side=1, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
@@ -156,7 +160,7 @@ def test_a_run_commits_each_image_and_goes_on_after_a_failure(photos, tmp_path, 
     ("error", "line"),
     [
         (OSError(13, "Permission denied"), "{target}: Permission denied; "),
-        (MemoryError(), "{source}: out of memory; lower `points_per_batch`"),
+        (MemoryError(), "{source}: out of memory; give fewer `workers`"),
         (ZeroDivisionError("division\nby zero"),
          "{source}: unexpected ZeroDivisionError: division; please report it with this image"),
     ],
@@ -172,6 +176,41 @@ def test_whatever_fails_is_one_line_and_exit_code_3(error, line, photos, tmp_pat
     assert str(outcome.error).startswith(line.format(source=job.source, target=job.targets[0]))
     assert outcome.error.exit_code == 3
     assert list(Path(tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on memory, and its measure")
+def test_where_memory_runs_out_fewer_prompts_are_worked_on_at_a_time(tmp_path):
+    receive, send = LIBRARIES.Pipe(duplex=False)
+    process = LIBRARIES.Process(target=_run_in_little_memory, args=(tmp_path, send))
+    process.start()
+    send.close()
+    plain, limited, error = receive.recv()
+    process.join()
+    assert limited == plain != [], error
+
+
+def _run_in_little_memory(folder, pipe):
+    """-> masks without a limit; with one that so many prompts at a time exceed; its error."""
+    import resource
+
+    from amg_cli.models.devices import set_threads
+
+    set_threads(1)
+    cv2.imwrite(str(folder / "a.png"), np.random.default_rng(0).integers(0, 255, (9, 9), np.uint8))
+    config = GenerationConfig(
+        points_per_side=32, points_per_batch=1, pred_iou_thresh=0, stability_score_thresh=0.9
+    )
+    work = Work(load_model(image_size=256), config, ())
+    job = Job(folder / "a.png", ())
+    (plain,) = run([job], work)
+    status = Path("/proc/self/status").read_text()
+    peak = 1024 * int(status.split("VmPeak:")[1].split()[0])
+    # All prompts at once need 3,072 masks of 64 x 64 logits and what made them.
+    work = dataclasses.replace(work, config=dataclasses.replace(config, points_per_batch=1024))
+    resource.setrlimit(resource.RLIMIT_AS, (peak + 2**24, resource.RLIM_INFINITY))
+    (limited,) = run([job], work)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    pipe.send((plain.result.masks, limited.result and limited.result.masks, str(limited.error)))
 
 
 # Names

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ import pytest
 
 from amg_cli import __version__
 from amg_cli.formats import reference_png, reference_rle
-from tests.command import AMG, FEW_POINTS, amg, error_lines, files_under, save, visible
+from tests.command import amg, error_lines, files_under, save, visible
 
 
 def test_a_folder_becomes_png_masks_and_metadata(run, tmp_path, noise):
@@ -164,29 +163,6 @@ def test_odd_names_stay_on_one_line_and_are_written(run, tmp_path, noise):
         r"amg: photos/two\nlines.png: empty file; re-export or download it again"
     ]
     assert list(files_under(tmp_path / "-out")) == ["with space 'and quote'.json"]
-
-
-def test_interrupting_keeps_what_is_done_and_leaves_nothing_half_written(
-    tmp_path, noise, random_checkpoint
-):
-    for name in "abc":
-        save(tmp_path / f"photos/{name}.png", noise)
-    command = [AMG, "--input", "photos", "--output", "out", "--checkpoint", random_checkpoint]
-    process = subprocess.Popen(
-        [*command, *FEW_POINTS],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "out/a\n"
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr == (
-        "amg: interrupted; finished images are kept; the same command goes on from here\n"
-    )
-    assert "a" in visible(tmp_path / "out") != ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

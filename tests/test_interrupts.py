@@ -122,6 +122,29 @@ def test_in_another_thread_nothing_changes():
     assert found == [signal.SIG_DFL]
 
 
+TWICE = """
+import os, signal, sys
+from amg_cli.core.interrupts import Interrupted, signals_raise
+
+number = int(sys.argv[1])
+with signals_raise():
+    try:
+        os.kill(os.getpid(), number)
+    except Interrupted:
+        print("putting away", flush=True)
+        os.kill(os.getpid(), number)
+    print("not reached")
+"""
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_second_signal_ends_at_once_what_the_first_has_not_ended(number):
+    command = [sys.executable, "-c", TWICE, str(int(number))]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -number
+    assert ended.stdout == "putting away\n"
+
+
 # The command
 
 
@@ -130,7 +153,7 @@ def started(tmp_path, noise):
     """`amg` at work on its second image, whose prompts take long."""
     for name in "abc":
         save(tmp_path / f"photos/{name}.png", noise)
-    arguments = ["--input", "photos", "--output", "out", "--model-type", "nano"]
+    arguments = ["--input", "photos", "--output", "out", *SMALL_MODEL]
     process = subprocess.Popen(
         [AMG, *arguments, *FEW_POINTS, "--points-per-side", "24"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

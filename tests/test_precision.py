@@ -81,6 +81,7 @@ def test_masks_are_drawn_in_16_bits(coarse_and_exact):
     torch.testing.assert_close(found.logits(), wanted.logits(), rtol=0, atol=bound)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_bf16_finds_the_masks_of_fp32(real_checkpoint, real_model):
     image = photo(shared("data/samples/groceries.jpg"))

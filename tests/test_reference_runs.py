@@ -67,7 +67,8 @@ def assert_same_order(scores, pairs):
 
 
 @pytest.mark.parametrize(
-    "name", ["dog", "groceries", pytest.param("truck", marks=pytest.mark.slow)]
+    "name",
+    ["dog", *(pytest.param(name, marks=pytest.mark.slow) for name in ("groceries", "truck"))],
 )
 def test_default_settings_give_the_reference_masks(name, real_model):
     golden = json.loads(shared(f"reference/{name}.default.json").read_text())

@@ -126,6 +126,38 @@ def test_a_changed_image_is_done_again_and_one_that_was_only_touched_is_not(
     assert dataset["images"][1]["height"] == 60
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_folder_that_was_moved_is_gone_on_with(stream, photos, tmp_path, work):
+    plan = plan_of(tmp_path)
+    assert go(plan, photos, work, stop_after=2) == ["a.png", "b.png"]
+    moved = photos.rename(tmp_path / "moved")
+    sources = discover([moved], recursive=True)
+    with Run.opened(plan) as the_run:
+        batches = [[source] for source in sources] if stream else [sources]
+        pairs = [pair for batch in batches for pair in the_run.listed(batch)]
+        assert [the_run.status(*pair) for pair in pairs] == ["done", "done", "to do", "to do"]
+    statuses = [status for _, status in preview(plan, sources)]
+    assert statuses == ["done", "done", "to do", "to do"]
+    assert go(plan, moved, work) == ["c.png", "d.png"]
+    assert [(e.number, e.name) for e in read_entries(plan.output)] == [
+        (1, "a"),
+        (2, "b"),
+        (3, "c"),
+        (4, "d"),
+    ]
+
+
+def test_an_image_of_the_same_name_elsewhere_is_another_while_the_first_is_there(
+    photos, tmp_path, work
+):
+    plan = plan_of(tmp_path)
+    go(plan, photos, work)
+    (tmp_path / "other").mkdir()
+    shutil.copy(photos / "a.png", tmp_path / "other/a.png")
+    assert go(plan, tmp_path / "other", work) == ["a.png"]
+    assert [entry.name for entry in read_entries(plan.output)] == ["a", "b", "c", "d", "a.png"]
+
+
 def test_images_that_come_later_are_appended_and_what_clashes_gives_way(
     photos, tmp_path, work, noise
 ):

@@ -154,21 +154,21 @@ def test_the_same_again_does_nothing_and_loads_no_model(photos, tmp_path):
 
 
 def test_bad_images_among_good_ones_are_lines_and_records(photos, tmp_path):
-    for number in range(30):
-        (photos / f"bad{number:02}.jpg").write_bytes(b"\xff\xd8\xff" + bytes([number]))
+    for number in range(300):
+        (photos / f"bad{number:03}.jpg").write_bytes(b"\xff\xd8\xff" + number.to_bytes(2, "big"))
     arguments = ["--input", "photos", "--output", "out", "--format", "coco"]
     result = run(*arguments, "--log-format", "json", cwd=tmp_path)
     assert result.returncode == 3
     lines = [json.loads(line) for line in result.stderr.splitlines()]
     errors = [line for line in lines if line["level"] == "error"]
-    assert len(errors) == 30
-    assert errors[0]["where"] == "photos/bad00.jpg"
-    assert (lines[-1]["done"], lines[-1]["failed"]) == (6, 30)
+    assert len(errors) == 300
+    assert errors[0]["where"] == "photos/bad000.jpg"
+    assert (lines[-1]["done"], lines[-1]["failed"]) == (6, 300)
     images = json.loads((tmp_path / "out/annotations.json").read_text())["images"]
-    assert [image["id"] for image in images] == [1, 2, 33, 34, 35, 36]
+    assert [image["id"] for image in images] == [1, 2, 303, 304, 305, 306]
     again = run(*arguments, cwd=tmp_path)
     assert again.returncode == 3
-    assert "30 failed before; --retry-failed does them again" in again.stderr
+    assert "300 failed before; --retry-failed does them again" in again.stderr
 
 
 def test_a_run_ends_at_so_many_failures(photos, tmp_path):

@@ -31,6 +31,9 @@ from training.refit import refit
 from training.student import embed, features_of, learnt, new_student
 from training.train import Run, learning_rate, take_step, train
 
+# Minutes, of code that users do not run.
+pytestmark = pytest.mark.slow
+
 RECIPE = dataclasses.replace(
     Recipe(),
     points=4,

@@ -7,20 +7,23 @@ import threading
 import time
 
 import cv2
-import numpy as np
 import pytest
+import torch
 
 from amg_cli.batch.cores import choose_threads, nb_cores
 from amg_cli.batch.engine import choose_engine
 from amg_cli.batch.job import Job
 from amg_cli.batch.local import Work, run
-from amg_cli.batch.workers import AHEAD, run_in_workers
+from amg_cli.batch.workers import AHEAD, Engine, run_in_workers
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import InputError
 from amg_cli.core.interrupts import Interrupted, signals_raise
 from amg_cli.formats import reference_rle
+from amg_cli.weights.loading import load_model
 from tests.command import files_under
+from tests.conftest import REPOSITORY
 
+CPU = [torch.device("cpu")]
 ALL_MASKS = GenerationConfig(
     points_per_side=1, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1
 )
@@ -61,7 +64,7 @@ def test_workers_do_what_one_process_does_in_the_order_of_the_jobs(jobs, work, t
     files = files_under(tmp_path / "out")
     for path in (tmp_path / "out").iterdir():
         path.unlink()
-    found = comparable(run_in_workers(jobs, work, 3, 1))
+    found = comparable(run_in_workers(jobs, work, Engine(3, 1)))
     assert found == wanted
     assert files_under(tmp_path / "out") == files
     assert len(files) == 11
@@ -76,7 +79,7 @@ def test_the_first_outcome_does_not_wait_for_the_next_job(jobs, work):
             time.sleep(0.01)
         yield jobs[1]
 
-    outcomes = run_in_workers(slow_jobs(), work, 2, 1)
+    outcomes = run_in_workers(slow_jobs(), work, Engine(2, 1))
     assert next(outcomes).job == jobs[0]
     go_on.append(True)
     assert [outcome.job for outcome in outcomes] == [jobs[1]]
@@ -98,7 +101,7 @@ def test_jobs_are_not_begun_long_before_the_first_is_done(jobs, work, tmp_path):
             time.sleep(1)
         path.write_text("[]")
 
-    outcomes = run_in_workers(endless(), with_write(work, write), 2, 1)
+    outcomes = run_in_workers(endless(), with_write(work, write), Engine(2, 1))
     next(outcomes)
     outcomes.close()
     assert 20 < len(taken) < 2 * AHEAD + 10
@@ -110,7 +113,7 @@ def test_a_worker_that_dies_costs_the_image_in_hand_and_no_other(jobs, work, tmp
             os.kill(os.getpid(), signal.SIGKILL)
         path.write_text("[]")
 
-    outcomes = list(run_in_workers(jobs, with_write(work, write), 2, 1))
+    outcomes = list(run_in_workers(jobs, with_write(work, write), Engine(2, 1)))
     assert [outcome.job for outcome in outcomes] == jobs
     failed = {outcome.job.number: str(outcome.error) for outcome in outcomes if outcome.error}
     assert sorted(failed) == [2, 4, 9]
@@ -126,7 +129,7 @@ def test_an_error_of_the_jobs_ends_the_run_after_what_was_begun(jobs, work):
         raise InputError("stdin", "is broken")
 
     with pytest.raises(InputError, match="is broken"):
-        list(run_in_workers(failing(), work, 2, 1))
+        list(run_in_workers(failing(), work, Engine(2, 1)))
 
 
 def test_a_signal_ends_the_workers_and_leaves_nothing_half_written(jobs, work, tmp_path):
@@ -136,12 +139,56 @@ def test_a_signal_ends_the_workers_and_leaves_nothing_half_written(jobs, work, t
 
     alarm = threading.Timer(3, os.kill, (os.getpid(), signal.SIGTERM))
     start = time.perf_counter()
-    outcomes = run_in_workers(jobs, with_write(work, write), 2, 1)
+    outcomes = run_in_workers(jobs, with_write(work, write), Engine(2, 1))
     alarm.start()
     with pytest.raises(Interrupted), signals_raise():
         list(outcomes)
     assert time.perf_counter() - start < 30
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_large_images_are_not_worked_on_at_once(jobs, work, tmp_path):
+    def write(masks, path):
+        marker = path.parents[2] / f"busy{os.getpid()}"
+        marker.touch()
+        time.sleep(0.05)
+        path.write_text(str(len(list(path.parents[2].glob("busy*")))))
+        marker.unlink()
+
+    def at_once(max_pixels):
+        work_ = with_write(work, write)
+        outcomes = list(run_in_workers(jobs, work_, Engine(3, 1, max_pixels=max_pixels)))
+        assert [outcome.job for outcome in outcomes] == jobs
+        return [int(job.targets[0].read_text()) for job in jobs if job.targets[0].exists()]
+
+    one = jobs[0].nb_pixels or cv2.imread(str(jobs[0].source))[..., 0].size
+    assert set(at_once(one - 1)) == {1}
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    assert max(at_once(2 * one)) == 2
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    assert max(at_once(3 * one)) == 3
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_workers_of_several_devices_are_started_anew_and_find_the_same(jobs, work, tmp_path):
+    wanted = comparable(run(jobs, work))
+    files = files_under(tmp_path / "out")
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+
+    class OfGpus(Engine):
+        """Which are not here: a worker is started as there, and works on the CPU."""
+
+        forks = False
+
+    assert comparable(run_in_workers(jobs, work, OfGpus(2, 1, (*CPU, *CPU)))) == wanted
+    assert files_under(tmp_path / "out") == files
+    gpus = [torch.device("cuda:0"), torch.device("cuda:1")]
+    engine = choose_engine(work.model, gpus, 1, None, 100)
+    assert (engine.workers, engine.devices, engine.forks) == (2, tuple(gpus), False)
+    assert choose_engine(work.model, gpus, 1, 4, 100).workers == 4
 
 
 def test_workers_and_threads_share_the_cores(tiny_model, monkeypatch):
@@ -150,23 +197,22 @@ def test_workers_and_threads_share_the_cores(tiny_model, monkeypatch):
     assert choose_threads(1, None) == cores
     assert choose_threads(100, None) == 1
     assert choose_threads(100, 1) == cores
-    assert choose_engine(tiny_model, 1, None, None).workers == cores
-    assert choose_engine(tiny_model, 1, None, 1).workers == 1
-    assert choose_engine(tiny_model, cores, None, 100).workers == 1
-    assert choose_engine(tiny_model, 1, 7, 100).workers == 7
+    assert choose_engine(tiny_model, CPU, 1, None, None).workers == cores
+    assert choose_engine(tiny_model, CPU, 1, None, 1).workers == 1
+    assert choose_engine(tiny_model, CPU, cores, None, 100).workers == 1
+    assert choose_engine(tiny_model, CPU, 1, 7, 100).workers == 7
     monkeypatch.setattr("amg_cli.batch.engine.available_bytes", lambda: 0.5e9)
-    assert choose_engine(tiny_model, 1, None, 100).workers == 1
+    assert choose_engine(tiny_model, CPU, 1, None, 100).workers == 1
 
 
-def test_masks_of_a_worker_are_those_of_its_threads_whatever_the_workers(real_model, tmp_path):
-    image = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 12, 3), np.uint8), (320, 240))
-    cv2.imwrite(str(tmp_path / "a.png"), image)
+def test_masks_of_a_worker_are_those_of_its_threads_whatever_the_workers():
     config = GenerationConfig(points_per_side=3, pred_iou_thresh=0.5, stability_score_thresh=0.5)
-    jobs = [Job(tmp_path / "a.png", ()) for _ in range(3)]
+    jobs = [Job(REPOSITORY / "examples/images/coffee.jpg", ())] * 3
+    nano = load_model(image_size=256)
     found = [
         [
             outcome.result.masks
-            for outcome in run_in_workers(jobs, Work(real_model, config, ()), n, 1)
+            for outcome in run_in_workers(jobs, Work(nano, config, ()), Engine(n, 1))
         ]
         for n in (2, 3)
     ]

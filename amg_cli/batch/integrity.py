@@ -58,6 +58,18 @@ def find_fault(data: bytes, max_pixels: int = MAX_PIXELS) -> Fault | None:
         return Fault(f"damaged {kind}")
 
 
+def declared_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
+    """What an image's header says it has; 0 where it has none, or says more than is taken."""
+    try:
+        kind = image_format(data)
+        if not kind or _excess_of_pixels(kind, data, max_pixels):
+            return 0
+        _, width, height = next(headers.declared_sizes(data))
+    except (struct.error, OverflowError, DamagedError):
+        return 0
+    return width * height
+
+
 def find_excess(length: int, max_pixels: int) -> Fault | None:
     """Why a file of `length` bytes should not even be read; None if it may hold an image."""
     # A pixel of 16-bit RGBA takes 8 bytes if not compressed, and there is metadata.

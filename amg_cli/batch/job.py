@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from amg_cli.core.errors import AmgError, ImageError
@@ -18,6 +18,7 @@ class Job:
     targets:   where its outputs go, one for each of the run's formats of an image
     number, name, file_name: as of `Result`
     overwrite: replace what is there
+    nb_pixels: of the image, by its header; 0 where that is not known
     """
 
     source: Path
@@ -26,6 +27,7 @@ class Job:
     name: str = ""
     file_name: str = ""
     overwrite: bool = False
+    nb_pixels: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

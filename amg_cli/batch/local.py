@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import gc
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from amg_cli.batch.commit import committed
 from amg_cli.batch.job import FileFacts, Job, Outcome
@@ -14,14 +19,17 @@ from amg_cli.batch.reading import Picture, Reading, read_picture
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
 from amg_cli.core.interrupts import check
+from amg_cli.core.mask import Mask
 from amg_cli.core.timings import collect, timed
 from amg_cli.formats.format import ImageFormat
 from amg_cli.formats.result import Result
 from amg_cli.generation.everything import generate
+from amg_cli.models.compiled import compile_model
 from amg_cli.models.devices import synchronizer
 from amg_cli.models.sam import Sam
 
-NO_MEMORY = ("not enough memory", "out of memory")  # torch's words for it, on a CPU and on a GPU
+# Torch's words for it, on Linux, on Windows and on a GPU; OpenCV's.
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Insufficient memory")
 # What the next image would meet too: a disk that is full, or can only be read.
 DISK_ERRORS = frozenset(
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS") if hasattr(errno, name)
@@ -35,6 +43,7 @@ class Work:
     formats: how the masks of an image are kept, if in outputs of its own
     reading: how images are read, and which are refused
     timed:   wait for the device at the end of each stage, so that its time is counted there
+    compiled: let torch compile the model, in each process
     """
 
     model: Sam
@@ -42,6 +51,14 @@ class Work:
     formats: tuple[ImageFormat, ...]
     reading: Reading = field(default_factory=Reading)
     timed: bool = False
+    compiled: bool = False
+
+    def on(self, device: torch.device) -> Work:
+        """The same, ready to be done on a device. The model is moved there, not copied."""
+        model = self.model.to(device)
+        if self.compiled:
+            compile_model(model)
+        return replace(self, model=model)
 
 
 def run(jobs: Iterable[Job], work: Work) -> Generator[Outcome, None, None]:
@@ -73,7 +90,7 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
     with collect(synchronizer(work.model.device) if work.timed else None) as timings:
         with timed("read"):
             picture = read_picture(job.source, work.reading)
-        masks = generate(picture.pixels, work.model, work.config)
+        masks = _generate(picture.pixels, work)
         with timed("write"):
             for format_, target in zip(work.formats, job.targets, strict=True):
                 with committed(target, job.overwrite) as path:
@@ -87,6 +104,27 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
         file=replace(file, sha256=picture.sha256),
         seconds=time.perf_counter() - start,
     )
+
+
+def _generate(pixels: NDArray[np.uint8], work: Work) -> list[Mask]:
+    """The masks of an image; where memory runs out, with as few prompts at a time as there can be.
+
+    Masks do not depend on how many are decoded at a time.
+    """
+    try:
+        return generate(pixels, work.model, work.config)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error) or work.config.points_per_batch == 1:
+            raise
+    # Out of the block above: its error holds what was in memory.
+    gc.collect()
+    if work.model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return generate(pixels, work.model, replace(work.config, points_per_batch=1))
+
+
+def _is_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 def _file_of(path: Path) -> FileFacts:
@@ -109,8 +147,9 @@ def _as_error(job: Job, error: Exception) -> AmgError:
             remedy = "what is done is kept; make room and run again"
             return OutputError(where, reason(error), remedy)
         return ImageError(where, f"{error.strerror or error}", "mend that and run again")
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
-        return ImageError(job.source, "out of memory", "lower `points_per_batch`")
+    if _is_of_memory(error):
+        remedy = "give fewer `workers`, or a smaller `image_size`, and `retry_failed`"
+        return ImageError(job.source, "out of memory", remedy)
     first_line = str(error).partition("\n")[0]
     cause = f"unexpected {type(error).__name__}: {first_line}"
     return ImageError(job.source, cause, "please report it with this image")

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from amg_cli.batch.images import Source
-from amg_cli.batch.naming import Names
+from amg_cli.batch.listing import Listing
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.core.version import __version__
 from amg_cli.formats.manifest import (
@@ -43,16 +43,14 @@ DEAD_HOLDER_S = 20  # what a killed run's workers may take to be gone, who hold 
 class Manifest:
     """The record of one shard of a run.
 
-    entries: of all images that were ever listed, by the path that makes them the same
-    records: of those that were done, or failed, in this shard
+    records: of the images that were done, or failed, in this shard
     """
 
     def __init__(self, output: Path, shard: Shard) -> None:
         self.output = output
         self.shard = shard
-        self._names = Names()
+        self._images = Listing()
         self._listed_bytes = 0
-        self.entries: dict[str, Entry] = {}
         self.records: RunRecords = read_records(output, shard)
         with self._listing():
             pass
@@ -97,18 +95,15 @@ class Manifest:
         has_output: whether there is output of such a name already
         """
         with self._listing() as file:
-            for entry in add_entries(self.entries, self._names, sources, has_output):
+            for entry in self._images.add(sources, has_output):
                 file.write(_line(values_of(entry)))
-        return [self.entries[source.identity] for source in sources]
+        return [self._images[source] for source in sources]
 
     def adopt(self, entries: Sequence[Entry]) -> None:
         """List images as another record has them, with their numbers and names."""
         with self._listing() as file:
-            known = {entry.number for entry in self.entries.values()}
             for entry in entries:
-                if entry.number not in known:
-                    self.entries[entry.path] = entry
-                    self._names.keep(entry.name)
+                if self._images.keep(entry):
                     file.write(_line(values_of(entry)))
 
     def keep(self, result: Result) -> tuple[int, int]:
@@ -161,9 +156,8 @@ class Manifest:
         path = self.output / FOLDER / IMAGES
         with FileLock(path.with_suffix(".lock")), _appending(path) as file:
             if file.tell() != self._listed_bytes:  # another shard has listed images
-                for entry in read_entries(self.output)[len(self.entries) :]:
-                    self.entries[entry.path] = entry
-                    self._names.keep(entry.name)
+                for entry in read_entries(self.output):
+                    self._images.keep(entry)
             yield file
             file.flush()
             self._listed_bytes = file.tell()
@@ -171,31 +165,6 @@ class Manifest:
     def _write(self, values: Mapping[str, Any]) -> None:
         self._run.write(_line(values))
         self._run.flush()
-
-
-def add_entries(
-    entries: dict[str, Entry],
-    names: Names,
-    sources: Sequence[Source],
-    has_output: Callable[[str], bool],
-) -> list[Entry]:
-    """Add those of `sources` that are not among the entries, by their paths. -> the new ones."""
-    new = [source for source in sources if source.identity not in entries]
-    added = [
-        Entry(
-            number=number,
-            name=name,
-            file_name=source.relative,
-            path=source.identity,
-            existed=has_output(name),
-        )
-        for number, (source, name) in enumerate(
-            zip(new, names.give([source.relative for source in new]), strict=True),
-            start=len(entries) + 1,
-        )
-    ]
-    entries.update((entry.path, entry) for entry in added)
-    return added
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

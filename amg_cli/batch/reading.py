@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.batch.decoding import NO_MEMORY, decode
-from amg_cli.batch.integrity import MAX_PIXELS, Fault, find_excess, find_fault
+from amg_cli.batch.integrity import (
+    MAX_PIXELS,
+    Fault,
+    declared_pixels,
+    find_excess,
+    find_fault,
+)
 from amg_cli.core.errors import ImageError, reason
 
 _SPECIAL_FILES = {
@@ -78,6 +84,18 @@ def read_picture(path: Path, reading: Reading) -> Picture:
     if warnings and reading.strict:
         raise ImageError(path, *warnings[0])
     return Picture(pixels, tuple(warnings), hashlib.sha256(data).hexdigest())
+
+
+def look_ahead(path: Path, reading: Reading) -> int:
+    """Read a file, so that the system has it at hand when its turn comes.
+
+    -> the pixels that its header says it has; 0 for one that `read_picture` will refuse
+    """
+    try:
+        data = _read_bytes(path, reading.max_pixels)
+    except ImageError:
+        return 0
+    return declared_pixels(data, reading.max_pixels)
 
 
 def _read_bytes(path: Path, max_pixels: int) -> bytes:

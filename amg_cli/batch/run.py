@@ -7,7 +7,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,8 @@ from typing import Any, Literal
 from amg_cli.batch.commit import check_writable, committed, recover
 from amg_cli.batch.images import Source
 from amg_cli.batch.job import Job, Outcome
-from amg_cli.batch.manifest import Manifest, add_entries
-from amg_cli.batch.naming import Names
+from amg_cli.batch.listing import Listing
+from amg_cli.batch.manifest import Manifest
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.core.interrupts import check
 from amg_cli.formats.format import ImageFormat, Labels, RunFormat
@@ -162,17 +162,17 @@ class Run:
 
         Raises OutputError where they cannot be written; what is recorded stays.
         """
-        plan, written = self._plan, []
-        for format_ in plan.run_files:
-            target = plan.output / format_.file_name
-            if not (self._manifest.records.ended and target.exists()):
-                write_run_file(target, format_, self._manifest.results(), plan.labels)
-                written.append(target)
+        plan, ended = self._plan, self._manifest.records.ended
+        missing = [
+            f for f in plan.run_files if not (ended and (plan.output / f.file_name).exists())
+        ]
         try:
+            if missing:
+                write_run_files(plan.output, missing, self._manifest.results(), plan.labels)
             self._manifest.end()
         except OSError as error:
             raise cannot_write(plan.output, error) from error
-        return written
+        return [plan.output / format_.file_name for format_ in missing]
 
     def _begin(self) -> None:
         plan, records, wanted = self._plan, self._manifest.records, self._plan.recorded()
@@ -197,15 +197,12 @@ class Run:
 
 def preview(plan: Plan, sources: Sequence[Source]) -> list[tuple[Source, Status]]:
     """What is to become of this shard's images in a run, which is not begun."""
-    entries = {entry.path: entry for entry in read_entries(plan.output)}
+    images = Listing(read_entries(plan.output))
     records = read_records(plan.output, plan.shard)
     if records.settings != plan.recorded():
         records = RunRecords()
-    names = Names()
-    for entry in entries.values():
-        names.keep(entry.name)
-    add_entries(entries, names, sources, plan.has_output)
-    pairs = [(source, entries[source.identity]) for source in sources]
+    images.add(sources, plan.has_output)
+    pairs = [(source, images[source]) for source in sources]
     return [
         (source, _status(plan, source, entry, records.of_image.get(entry.number)))
         for source, entry in pairs
@@ -223,19 +220,22 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     ]
 
 
-def write_run_file(
-    target: Path, format_: RunFormat, results: Iterable[Result], labels: Labels
+def write_run_files(
+    folder: Path, formats: Sequence[RunFormat], results: Iterable[Result], labels: Labels
 ) -> None:
-    """A file of a whole run, whole or not at all. Raises OutputError."""
-    try:
-        with committed(target, overwrite=True) as path:
-            writer = format_.open(path, labels)
-            for result in results:
-                check()
+    """The files of a whole run, each whole or not at all, from one pass. Raises OSError."""
+    with ExitStack() as stack:
+        writers = []
+        for format_ in formats:
+            target = folder / format_.file_name
+            path = stack.enter_context(committed(target, overwrite=True))
+            writers.append(format_.open(path, labels))
+        for result in results:
+            check()
+            for writer in writers:
                 writer.add(result)
+        for writer in writers:
             writer.close()
-    except OSError as error:
-        raise cannot_write(target, error) from error
 
 
 def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> Status:

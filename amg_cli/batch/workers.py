@@ -5,16 +5,20 @@ are forked where that is safe, after the model is loaded and before anything run
 that its weights are in memory once; elsewhere they share the weights as torch does.
 
     this process                      each worker
+    reads ahead
     job ------------ pipe ----------> attempt(job, work)
     in order <------ pipe ----------- Outcome
 
 Outcomes come in the order of the jobs, so that what is written of them does not depend on who was
 first. A worker has one job in hand and the next in its pipe. One that dies takes the job in hand
-with it, which has then failed; the next goes to the worker that takes its place.
+with it, which has then failed; the next goes to the worker that takes its place. Images too large
+to be worked on at once are so one after another.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import multiprocessing
 import os
 import queue
@@ -24,13 +28,16 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import torch
+
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.local import Work, attempt
+from amg_cli.batch.reading import Reading, look_ahead
 from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.core.interrupts import SIGNALS, Interrupted, check, forget, signals_raise
 from amg_cli.models.devices import is_cpu, set_threads
@@ -41,17 +48,40 @@ POLL_S = 0.05  # how often it is looked whether there is a new job, where none w
 END_S = 10  # what a worker may take to put away what it was writing
 
 
+@dataclass(frozen=True)
+class Engine:
+    """The processes that a run has; one alone is the run's own.
+
+    workers:    how many
+    threads:    CPU threads that each has
+    devices:    what they work on, in turn
+    max_pixels: of the images they have in hand together; one image may have more
+    """
+
+    workers: int
+    threads: int
+    devices: tuple[torch.device, ...] = (torch.device("cpu"),)
+    max_pixels: float = math.inf
+
+    @property
+    def forks(self) -> bool:
+        """Whether a worker can be a copy of this process. What it takes with it must not have
+        begun to run in threads, nor on a GPU.
+        """
+        return sys.platform == "linux" and all(map(is_cpu, self.devices))
+
+
 def run_in_workers(
-    jobs: Iterable[Job], work: Work, nb_workers: int, nb_threads: int
+    jobs: Iterable[Job], work: Work, engine: Engine
 ) -> Generator[Outcome, None, None]:
-    """Do the jobs, by `nb_workers` processes of `nb_threads` CPU threads. Outcomes in their order.
+    """Do the jobs, each in one of several processes. Outcomes in the order of the jobs.
 
     jobs: may take its time to give the next one, and is asked for it in another thread
     If the iteration ends early, by a signal or otherwise, the workers drop what they have in hand.
     """
-    pool = _Pool(work, nb_workers, nb_threads)
+    pool = _Pool(work, engine)
     try:
-        yield from pool.outcomes(_Feed(jobs, ahead=JOBS_A_WORKER * nb_workers))
+        yield from pool.outcomes(_Feed(jobs, work.reading, ahead=JOBS_A_WORKER * engine.workers))
     finally:
         pool.stop()
 
@@ -62,13 +92,22 @@ class _Worker:
 
     process: BaseProcess
     pipe: Connection
+    device: torch.device
     jobs: deque[tuple[int, Job]] = field(default_factory=deque)
+
+    def nb_pixels(self, *more: Job) -> int:
+        """Of the largest image among its jobs: it works on one at a time."""
+        return max((job.nb_pixels for job in (*more, *(job for _, job in self.jobs))), default=0)
 
 
 class _Feed:
-    """Jobs from an iterator that may be slow, as where paths come from another program."""
+    """Jobs from an iterator that may be slow, as where paths come from another program.
 
-    def __init__(self, jobs: Iterable[Job], ahead: int) -> None:
+    Their files are read ahead here, from disks that may be slow too.
+    """
+
+    def __init__(self, jobs: Iterable[Job], reading: Reading, ahead: int) -> None:
+        self._reading = reading
         self._queue: queue.Queue[Job | None] = queue.Queue(ahead)
         self._returned: deque[tuple[int, Job]] = deque()
         self._error: Exception | None = None
@@ -106,7 +145,8 @@ class _Feed:
     def _fill(self, jobs: Iterable[Job]) -> None:
         try:
             for job in jobs:
-                self._queue.put(job)
+                nb_pixels = look_ahead(job.source, self._reading)
+                self._queue.put(replace(job, nb_pixels=nb_pixels))
         except (AmgError, OSError, ValueError) as error:
             self._error = error  # to be raised where jobs are taken
         finally:
@@ -116,12 +156,11 @@ class _Feed:
 class _Pool:
     """The workers."""
 
-    def __init__(self, work: Work, nb_workers: int, nb_threads: int) -> None:
-        # What a fork takes with it must not have begun to run in threads.
-        method = "fork" if sys.platform == "linux" and is_cpu(work.model.device) else "spawn"
-        self._context: Any = multiprocessing.get_context(method)
-        self._work, self._nb_threads = work, nb_threads
-        self._workers = [self._started() for _ in range(nb_workers)]
+    def __init__(self, work: Work, engine: Engine) -> None:
+        self._context: Any = multiprocessing.get_context("fork" if engine.forks else "spawn")
+        self._work, self._engine = replace(work, model=work.model.to("cpu")), engine
+        devices = itertools.islice(itertools.cycle(engine.devices), engine.workers)
+        self._workers = [self._started(device) for device in devices]
 
     def outcomes(self, feed: _Feed) -> Iterator[Outcome]:
         """What becomes of each job, in their order."""
@@ -151,7 +190,7 @@ class _Pool:
             taken = feed.take() if len(worker.jobs) < JOBS_A_WORKER else None
             if taken is None:
                 return
-            if taken[0] >= end:
+            if taken[0] >= end or not self._has_room(worker, taken[1]):
                 feed.give_back([taken])
                 return
             try:
@@ -160,6 +199,11 @@ class _Pool:
                 feed.give_back([taken])
                 return
             worker.jobs.append(taken)
+
+    def _has_room(self, worker: _Worker, job: Job) -> bool:
+        """Whether a job may be a worker's next, by the images that others have in hand."""
+        others = sum(other.nb_pixels() for other in self._workers if other is not worker)
+        return not others or others + worker.nb_pixels(job) <= self._engine.max_pixels
 
     def _arrived(self, feed: _Feed) -> dict[int, Outcome]:
         """What has become of jobs meanwhile, by their places. Waits for it a moment."""
@@ -171,7 +215,7 @@ class _Pool:
             try:
                 outcome = worker.pipe.recv()
             except (EOFError, OSError):
-                self._workers[i] = self._started()
+                self._workers[i] = self._started(worker.device)
                 if worker.jobs:
                     place, job = worker.jobs.popleft()
                     arrived[place] = Outcome(job, error=_death_of(worker.process, job))
@@ -182,18 +226,18 @@ class _Pool:
                 arrived[place] = outcome
         return arrived
 
-    def _started(self) -> _Worker:
-        """A new one. A signal that arrives meanwhile is for this process alone."""
+    def _started(self, device: torch.device) -> _Worker:
+        """A new one, on a device. A signal that arrives meanwhile is for this process alone."""
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._work, self._nb_threads)
+        arguments = (theirs, self._work, device, self._engine.threads)
         process = self._context.Process(target=_serve, args=arguments, daemon=True)
         with _signals_held():
             process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, device)
 
 
-def _serve(pipe: Connection, work: Work, nb_threads: int) -> None:
+def _serve(pipe: Connection, work: Work, device: torch.device, nb_threads: int) -> None:
     """What a worker does: the jobs that come, until it is ended."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for number in SIGNALS:
@@ -204,8 +248,9 @@ def _serve(pipe: Connection, work: Work, nb_threads: int) -> None:
         with signals_raise():
             _release_signals()
             set_threads(nb_threads)
+            ready = work.on(device)
             while True:
-                pipe.send(attempt(pipe.recv(), work))
+                pipe.send(attempt(pipe.recv(), ready))
     except (Interrupted, EOFError, OSError):
         os._exit(1)  # the parent has ended, or wants this to; nothing is left to put away
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from amg_cli.batch.images import Source
 from amg_cli.batch.run import Plan, preview
 from amg_cli.cli.figures import duration
-from amg_cli.cli.model_options import ModelOptions, given_reading
-from amg_cli.cli.options import generation_config
 from amg_cli.cli.words import say
+from amg_cli.cli.work import engine_and_work
 
 TRIED = 2  # images a worker, spread over all
 
@@ -30,25 +30,21 @@ def dry_run(values: Mapping[str, Any], plan: Plan, sources: Sequence[Source]) ->
         f"{counts['exists']} with output that no recorded run has made"
     )
     if to_do:
-        seconds, workers = _seconds_an_image(values, to_do, plan.settings["threads"])
+        seconds, workers = _seconds_an_image(values, plan, to_do)
         left = duration(seconds * len(to_do) / workers)
         say(f"{seconds:.1f} s an image, {workers} at a time: {left} in all, by a few images")
     return 0
 
 
 def _seconds_an_image(
-    values: Mapping[str, Any], to_do: Sequence[Source], threads: int
+    values: Mapping[str, Any], plan: Plan, to_do: Sequence[Source]
 ) -> tuple[float, int]:
     """The mean of a few images, done at once by as many workers as a run has, and their number."""
-    from amg_cli.batch.engine import choose_engine
+    engine, work = engine_and_work(values, plan, len(to_do))
+    from amg_cli.batch.engine import run_on
     from amg_cli.batch.job import Job
-    from amg_cli.batch.local import Work
-    from amg_cli.models.devices import set_threads
 
-    set_threads(1)
-    model = ModelOptions.of(values).load()
-    work = Work(model, generation_config(values), (), reading=given_reading(values))
-    engine = choose_engine(model, threads, values["workers"], len(to_do))
     tried = to_do[:: -(-len(to_do) // (TRIED * engine.workers))]
-    outcomes = list(engine.run([Job(source.path, ()) for source in tried], work))
+    jobs = [Job(source.path, ()) for source in tried]
+    outcomes = list(run_on(engine, jobs, replace(work, formats=())))
     return sum(outcome.seconds for outcome in outcomes) / len(outcomes), engine.workers

@@ -32,7 +32,8 @@ MODEL_OPTIONS = (
     click.option("--offline", is_flag=True, help="Never download weights."),
     click.option(
         "--device", default="auto", show_default=True, metavar="NAME",
-        help="auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N.",
+        help="auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N; for a run several, parted "
+        "by commas, which have a worker each.",
     ),
     click.option(
         "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto",

@@ -16,10 +16,10 @@ from amg_cli.batch.cores import choose_threads
 from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed_sources
 from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
-from amg_cli.cli.model_options import ModelOptions, given_reading
 from amg_cli.cli.options import generation_config
 from amg_cli.cli.report import Report
 from amg_cli.cli.run_options import STDIO
+from amg_cli.cli.work import engine_and_work
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
 from amg_cli.formats.format import Labels
@@ -112,22 +112,10 @@ def _outcomes(
     total: int | None,
 ) -> Generator[Outcome, None, None]:
     """What becomes of the jobs, which the model is loaded for. total: None for not known yet."""
-    # These load torch, which --help, usage errors and a run with nothing left must not wait for.
-    from amg_cli.batch.engine import choose_engine
-    from amg_cli.batch.local import Work
-    from amg_cli.models.devices import set_threads
+    engine, work = engine_and_work(values, plan, total)
+    from amg_cli.batch.engine import run_on
 
-    set_threads(1)  # so that what is forked has no threads
-    work = Work(
-        ModelOptions.of(values).load(),
-        generation_config(values),
-        tuple(plan.image_formats),
-        reading=given_reading(values),
-        timed=values["timings"],
-    )
-    return choose_engine(work.model, plan.settings["threads"], values["workers"], total).run(
-        jobs, work
-    )
+    return run_on(engine, jobs, work)
 
 
 def _sources(values: Mapping[str, Any]) -> Sources:

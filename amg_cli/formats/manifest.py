@@ -4,7 +4,8 @@
 
     {"number": 1, "name": "a", "file_name": "a.jpg", "path": "/photos/a.jpg", "existed": false}
 
-    path:    the file, with the links of its folders followed; what makes it the same image later
+    path:    the file, with the links of its folders followed; what makes it the same image later.
+             A later line of that number has another path: the folder was moved
     existed: its output was there before any run of `amg` that has a record
 
 `run.ndjson` (of shard 1 of 4: `run-1-of-4.ndjson`) begins with what decides the masks, and has a
@@ -105,7 +106,8 @@ def read_entries(output: Path) -> list[Entry]:
     """The images of a run's folder; none where there is no run's. Raises OutputError."""
     path = output / FOLDER / IMAGES
     with _readable(path):
-        return [Entry(**values) for values in _lines(path)]
+        entries = (Entry(**values) for values in _lines(path))
+        return list({entry.number: entry for entry in entries}.values())
 
 
 def read_settings(output: Path, shard: Shard) -> Mapping[str, Any] | None:

@@ -46,6 +46,11 @@ def find_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def find_devices(names: str) -> list[torch.device]:
+    """The devices of names parted by commas, each once. Errors as of `find_device`."""
+    return list(dict.fromkeys(find_device(name.strip()) for name in names.split(",")))
+
+
 def find_precision(name: str, device: torch.device) -> torch.dtype:
     """The type of a precision: auto, fp32, bf16 or fp16. auto is fp32, whose masks are exact.
 
