@@ -2,6 +2,9 @@
 
 model = amg_cli.load_model("mobile_sam.pt")
 masks = amg_cli.generate(image_rgb, model)
+
+encoded = amg_cli.encode_image(model, image_rgb)
+found = amg_cli.predict(model, encoded, amg_cli.Prompts([[[x, y]]]))
 """
 
 from __future__ import annotations
@@ -17,24 +20,42 @@ if TYPE_CHECKING:
     from amg_cli.core.mask import Mask
     from amg_cli.formats.reference_record import reference_record
     from amg_cli.generation.everything import generate
+    from amg_cli.generation.predict import Encoded, Prediction, encode_image, predict
+    from amg_cli.generation.prompts import Prompts
+    from amg_cli.segment_anything.predictor import SamPredictor
+    from amg_cli.tfimm.predictor import SAMPredictor
     from amg_cli.weights.loading import load_model
 
 _HOME = {
     "AmgError": "amg_cli.core.errors",
+    "Encoded": "amg_cli.generation.predict",
     "GenerationConfig": "amg_cli.core.config",
     "Mask": "amg_cli.core.mask",
+    "Prediction": "amg_cli.generation.predict",
+    "Prompts": "amg_cli.generation.prompts",
+    "SAMPredictor": "amg_cli.tfimm.predictor",
+    "SamPredictor": "amg_cli.segment_anything.predictor",
+    "encode_image": "amg_cli.generation.predict",
     "generate": "amg_cli.generation.everything",
     "load_model": "amg_cli.weights.loading",
+    "predict": "amg_cli.generation.predict",
     "reference_record": "amg_cli.formats.reference_record",
 }
 
 __all__ = [
     "AmgError",
+    "Encoded",
     "GenerationConfig",
     "Mask",
+    "Prediction",
+    "Prompts",
+    "SAMPredictor",
+    "SamPredictor",
     "__version__",
+    "encode_image",
     "generate",
     "load_model",
+    "predict",
     "reference_record",
 ]
 

@@ -21,7 +21,7 @@ FLOORS = [
     {"models"},
     {"generation", "weights"},
     {"formats", "tasks", "export"},
-    {"batch", "evaluate", "viewer"},
+    {"batch", "evaluate", "viewer", "tfimm", "segment_anything"},
     {"cli"},
 ]
 FLOOR_OF = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}

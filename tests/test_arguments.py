@@ -9,7 +9,8 @@ import torch
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import briefly
 from amg_cli.generation.everything import generate
-from amg_cli.generation.predict import encode_image, predict_boxes, predict_points
+from amg_cli.generation.predict import encode_image, predict
+from amg_cli.generation.prompts import Prompts
 from amg_cli.models.sam import Sam
 from tests.conftest import TINY, with_seeded_weights
 from tests.test_propose import Discs, blank
@@ -140,8 +141,7 @@ def test_a_model_in_another_precision_is_refused_by_name(noise, name, part):
     uses = [
         lambda: generate(noise, model),
         lambda: encode_image(model, noise),
-        lambda: list(predict_points(model, encoded, np.array([[5, 5]]))),
-        lambda: list(predict_boxes(model, encoded, np.array([[5, 5, 20, 20]]))),
+        lambda: predict(model, encoded, Prompts([[[5, 5]]])),
     ]
     for use in uses:
         with pytest.raises(TypeError, match=rf"^model: its weights are torch\.{name}; load it ag"):

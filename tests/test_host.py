@@ -14,7 +14,8 @@ import torch
 
 from amg_cli import GenerationConfig, generate, load_model
 from amg_cli.core.host import without_autocast
-from amg_cli.generation.predict import encode_image, predict_boxes, predict_points
+from amg_cli.generation.predict import encode_image, predict
+from amg_cli.generation.prompts import Prompts as PromptsByHand
 from amg_cli.models.modes import Modes
 from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
@@ -107,12 +108,10 @@ def by_hand(model, image):
     """Everything that prompts by hand give: scores and masks of points, boxes and all parts."""
     encoded = encode_image(model, image)
     points, boxes = np.array([[30.0, 20.0], [50.0, 40.0]]), np.array([[10.0, 5.0, 60.0, 50.0]])
-    for prediction in (
-        *predict_points(model, encoded, points),
-        *predict_boxes(model, encoded, boxes),
-    ):
-        yield prediction.masks
-        yield prediction.pred_iou
+    for prompts in (PromptsByHand(points[:, None]), PromptsByHand(boxes_xyxy=boxes)):
+        for return_logits in (False, True):
+            prediction = predict(model, encoded, prompts, return_logits=return_logits)
+            yield from map(torch.from_numpy, vars(prediction).values())
 
 
 def by_parts(model):

@@ -17,8 +17,8 @@ from amg_cli.models.sam import Sam
 # What a worker needs beside the weights, with an image of a few megapixels; as measured, and half
 # more. A plain ViT has attention over the whole image.
 WORKER_BYTES, WORKER_BYTES_OF_VIT = 1.0e9, 6.0e9
-# Of a larger image, in any model: the file, its picture twice, and masks of the whole of it.
-BYTES_A_PIXEL = 16
+# What a larger image adds: four as measured up to 260 megapixels, and as much again.
+BYTES_A_PIXEL = 8
 
 
 def run_on(engine: Engine, jobs: Iterable[Job], work: Work) -> Generator[Outcome, None, None]:

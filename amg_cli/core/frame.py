@@ -55,15 +55,13 @@ class Frame:
         std: tuple[float, ...],
     ) -> Tensor:
         """Resized, normalised, zero-padded. (H, W, 3) uint8 -> (1, 3, *input_hw) float32."""
-        pixels = self.resize(image_rgb).float()
-        centre, spread = (
-            torch.tensor(of_channel, dtype=torch.float32, device="cpu")[:, None, None]
-            for of_channel in (mean, std)
-        )
-        normalised = (pixels - centre) / spread
+        return self.pad(normalised(self.resize(image_rgb), mean, std))[None]
+
+    def pad(self, pixels: Tensor) -> Tensor:
+        """Zeros right and below. (…, h, w) of `resized_hw` -> (…, *input_hw)."""
         pad_below = self.input_hw[0] - self.resized_hw[0]
         pad_right = self.input_hw[1] - self.resized_hw[1]
-        return F.pad(normalised, (0, pad_right, 0, pad_below))[None]
+        return F.pad(pixels, (0, pad_right, 0, pad_below))
 
     def to_input_xy(self, points_xy: NDArray[np.float64]) -> Tensor:
         """Image pixels to pixels of the model's input. (…, 2) float64 -> (…, 2) float32."""
@@ -83,3 +81,12 @@ class Frame:
         logits = F.interpolate(low_res[None], self.input_hw, mode="bilinear")
         logits = logits[..., : self.resized_hw[0], : self.resized_hw[1]]
         return F.interpolate(logits, self.image_hw, mode="bilinear")[0]
+
+
+def normalised(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Of channels in 0-255 units, mean taken away, divided by std. (…, C, h, w) -> float32."""
+    centre, spread = (
+        torch.tensor(of_channel, dtype=torch.float32, device=pixels.device)[:, None, None]
+        for of_channel in (mean, std)
+    )
+    return (pixels.float() - centre) / spread

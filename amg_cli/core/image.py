@@ -52,6 +52,19 @@ def as_rgb(image: ImageLike) -> NDArray[np.uint8]:
     return np.broadcast_to(array.reshape(height, width, -1), (height, width, 3))
 
 
+def as_pixels(image: ImageLike, channels: int) -> NDArray[np.uint8]:
+    """As `as_rgb` for a model of three channels; of another number, (H, W, C) uint8 as it is."""
+    if channels == 3:
+        return as_rgb(image)
+    array = np.asarray(image)
+    if array.ndim == 2 and channels == 1:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] != channels or array.dtype != np.uint8 or not array.size:
+        wanted = f"image: (H, W, {channels}) uint8 is wanted"
+        raise ValueError(f"{wanted}, not {array.shape} {array.dtype}")
+    return array
+
+
 def _as_array(image: Any) -> NDArray[Any]:
     if isinstance(image, np.ndarray):
         return np.asarray(image)  # of a subclass, the array

@@ -20,7 +20,8 @@ from amg_cli.core.errors import InputError
 from amg_cli.evaluate.recall import SIZES
 from amg_cli.evaluate.segments import iou_matrix, mean
 from amg_cli.evaluate.truth import Segment, TrueImage
-from amg_cli.generation.predict import Prediction, encode_image, predict_boxes, predict_points
+from amg_cli.generation.predict import Prediction, encode_image, predictions
+from amg_cli.generation.prompts import Prompts
 from amg_cli.models.sam import Sam
 
 MIN_AREA_PX = 200  # smaller segments are left out
@@ -68,19 +69,17 @@ def prompt_segments(
     boxes = coco_mask.toBbox(rles)
     boxes[:, 2:] += boxes[:, :2]
     return {
-        "point": list(_score(segments, predict_points(model, encoded, points))),
-        "box": list(_score(segments, predict_boxes(model, encoded, boxes))),
+        "point": list(_score(segments, predictions(model, encoded, Prompts(points[:, None])))),
+        "box": list(_score(segments, predictions(model, encoded, Prompts(boxes_xyxy=boxes)))),
     }
 
 
-def _score(
-    segments: Sequence[Segment], predictions: Iterator[Prediction]
-) -> Iterator[PromptedSegment]:
+def _score(segments: Sequence[Segment], found: Iterator[Prediction]) -> Iterator[PromptedSegment]:
     remaining = iter(segments)
-    for prediction in predictions:
-        for masks, scores in zip(prediction.masks, prediction.pred_iou, strict=True):
+    for prediction in found:
+        for masks, scores in zip(prediction.masks, prediction.scores, strict=True):
             segment = next(remaining)
-            iou = iou_matrix(rle_codec.encode_all(masks.numpy()), [segment.rle])[:, 0]
+            iou = iou_matrix(rle_codec.encode_all(masks), [segment.rle])[:, 0]
             first = float(iou[int(scores.argmax())])
             yield PromptedSegment(segment.area_px, first, float(iou.max()))
 

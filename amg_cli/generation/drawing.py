@@ -74,6 +74,14 @@ class DrawnMask:
         for first in range(left, right, at_a_time):
             yield self._strip((top, bottom), (first, min(first + at_a_time, right)))
 
+    def write(self, mask: NDArray[np.bool_]) -> None:
+        """Set the mask's pixels in an array of the image's size, (H, W) bool, all False before."""
+        top, left = self.top_left
+        for strip in self.strips():
+            height, width = strip.shape
+            mask[top : top + height, left : left + width] = strip
+            left += width
+
     def _blocks(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Rows and columns of blocks that may have pixels: the first, and after the last."""
         some = self.inside.copy()

@@ -1,9 +1,14 @@
-"""Prompts by hand: the masks of given points or boxes, on an image that is encoded once."""
+"""Prompts by hand: the masks of given points, boxes and masks, on an image that is encoded once.
+
+Shape letters: N prompts, K masks each; H W the image, H' W' a mask at low resolution.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +17,19 @@ from torch import Tensor
 
 from amg_cli.core.frame import Frame
 from amg_cli.core.host import without_autocast
-from amg_cli.core.image import ImageLike, as_rgb
+from amg_cli.core.image import ImageLike, as_pixels
 from amg_cli.core.timings import timed
 from amg_cli.generation.arguments import check_model
+from amg_cli.generation.drawing import draw_masks
+from amg_cli.generation.prompts import Prompts
+from amg_cli.models.devices import is_cpu
 from amg_cli.models.kinds import Embedding
-from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
+from amg_cli.models.prompt_encoder import Prompts as InputPrompts
 from amg_cli.models.sam import Sam
 
-PROMPTS_AT_A_TIME, MASKS_A_PROMPT = 4, 3
-PIXELS_RETURNED = 2**28  # of the masks of one prediction: 0.27 GB
+PROMPTS_AT_A_TIME = 16
+MASKS_A_PROMPT = 3
+PIXELS_RETURNED = 2**28  # of the masks of one of several predictions: 0.27 GB
 PIXELS_AT_A_TIME = 2**24  # of the logits behind them, in float32: 67 MB
 
 
@@ -31,93 +40,157 @@ class Encoded:
     frame: Frame
     embedding: Embedding
 
+    @property
+    def mask_hw(self) -> tuple[int, int]:
+        """H' and W': the size of masks at low resolution, of which four make a cell's side."""
+        height, width = self.embedding.cells_hw
+        return 4 * height, 4 * width
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """The masks of N prompts, M each, in the model's order; on the CPU.
+    """The masks of N prompts, K each, in the model's order.
 
-    masks (N, M, H, W) bool, of the image's size; pred_iou (N, M) float32
+    masks:   (N, K, H, W) bool, of the image's size; float32 logits where these are asked for
+    scores:  (N, K) float32, the model's estimate of each mask's IoU with the object
+    low_res: (N, K, H', W') float32 logits of the whole input, padding included, which can be given
+        as the next prompt's masks
     """
 
-    masks: Tensor
-    pred_iou: Tensor
+    masks: NDArray[Any]
+    scores: NDArray[np.float32]
+    low_res: NDArray[np.float32]
 
 
-@without_autocast
-@torch.inference_mode()
 def encode_image(model: Sam, image_rgb: ImageLike) -> Encoded:
-    """Scale, pad and encode an image, or a crop of one. image_rgb: (H, W, 3) uint8, as `generate`.
+    """Scale, pad and encode an image, for prompts by hand.
 
+    image_rgb: (H, W, 3) uint8, as for `generate`; of a model of another number C of channels,
+        (H, W, C) uint8
     Raises TypeError or ValueError for an image or a model of another kind, shape or type.
     """
     check_model(model)
-    pixels_rgb = as_rgb(image_rgb)
-    config = model.config
-    frame = config.frame((pixels_rgb.shape[0], pixels_rgb.shape[1]))
+    pixels = as_pixels(image_rgb, len(model.config.mean))
+    frame = model.config.frame((pixels.shape[0], pixels.shape[1]))
     with timed("resize"):
-        pixels = frame.model_input(pixels_rgb, config.mean, config.std)
-    with timed("encode"):
-        embedding = model.encode(pixels.to(model.device))
-        return Encoded(frame, model.prepare(embedding, frame.resized_hw))
-
-
-def predict_points(
-    model: Sam, encoded: Encoded, points_xy: NDArray[np.float64]
-) -> Iterator[Prediction]:
-    """Three masks for each point (N, 2), in pixels of the image; a few prompts at a time.
-
-    So few that their masks have at most `PIXELS_RETURNED` or are one prompt's. None for N = 0.
-    Raises TypeError for a model of another kind or type, ValueError for points of another shape.
-    """
-    points = encoded.frame.to_input_xy(_rows("points_xy", points_xy, 2))[:, None]
-    for part in _parts(model, encoded, points):
-        shape = (len(part), 1)
-        labels = torch.full(shape, FOREGROUND, dtype=torch.int64, device=model.device)
-        yield _predict(model, encoded, Prompts(part, labels))
-
-
-def predict_boxes(
-    model: Sam, encoded: Encoded, boxes_xyxy: NDArray[np.float64]
-) -> Iterator[Prediction]:
-    """Three masks for each box (N, 4), in pixels of the image; otherwise as `predict_points`."""
-    corners = _rows("boxes_xyxy", boxes_xyxy, 4).reshape(-1, 2, 2)
-    for part in _parts(model, encoded, encoded.frame.to_input_xy(corners).flatten(1)):
-        yield _predict(model, encoded, Prompts(boxes_xyxy=part))
-
-
-def _rows(name: str, values: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
-    """Prompts as (N, columns) float64; N is 0 for an empty list too."""
-    rows = np.asarray(values, dtype=np.float64)
-    if rows.size == 0:
-        return rows.reshape(0, columns)
-    if rows.ndim != 2 or rows.shape[1] != columns:
-        raise ValueError(f"{name}: (N, {columns}) is wanted, not {rows.shape}")
-    return rows
-
-
-def _parts(model: Sam, encoded: Encoded, prompts: Tensor) -> Iterator[Tensor]:
-    """A few of N prompts at a time, on the model's device; nothing of none."""
-    check_model(model)
-    height, width = encoded.frame.image_hw
-    at_a_time = min(PROMPTS_AT_A_TIME, PIXELS_RETURNED // (MASKS_A_PROMPT * height * width))
-    for first in range(0, len(prompts), max(1, at_a_time)):
-        yield prompts[first : first + max(1, at_a_time)].to(model.device)
+        model_input = frame.model_input(pixels, model.config.mean, model.config.std)
+    return encode_input(model, model_input, frame, frame.input_hw)
 
 
 @without_autocast
 @torch.inference_mode()
-def _predict(model: Sam, encoded: Encoded, prompts: Prompts) -> Prediction:
-    decoded = model.decode(encoded.embedding, prompts)
-    masks = _draw(encoded.frame, decoded.logits(), model.config.mask_threshold)
-    return Prediction(masks.view(*decoded.scores.shape, *masks.shape[1:]), decoded.scores.cpu())
+def encode_input(
+    model: Sam, model_input: Tensor, frame: Frame, drawn_hw: tuple[int, int]
+) -> Encoded:
+    """Encode what a frame has made of an image: normalised and padded, (1, C, H, W).
+
+    drawn_hw: the part of the input, in pixels, that masks are to be drawn in; beyond it their
+        logits may be anything under the threshold
+    """
+    with timed("encode"):
+        embedding = model.encode(model_input.to(model.device))
+        return Encoded(frame, model.prepare(embedding, drawn_hw))
 
 
-def _draw(frame: Frame, low_res: Tensor, threshold: float) -> Tensor:
-    """The masks of logits (K, h, w), at the image's size: (K, H, W) bool, on the CPU."""
-    masks = torch.empty((len(low_res), *frame.image_hw), dtype=torch.bool, device="cpu")
+def predict(
+    model: Sam,
+    encoded: Encoded,
+    prompts: Prompts,
+    *,
+    multimask: bool = True,
+    return_logits: bool = False,
+) -> Prediction:
+    """The masks of prompts on an image that `encode_image` has encoded.
+
+    multimask: K = 3 masks, for prompts that may mean several objects, such as one point; otherwise
+        K = 1, for those that are clear, such as a box or many points
+    return_logits: leave the masks as logits at the image's size, as `Prediction`
+
+    A prompt's masks do not depend on the others. N may be 0. Raises TypeError for a model of
+    another kind or type, ValueError for masks of another size than the model's.
+    Source: Kirillov et al. 2023, "Segment Anything", and its published code.
+    """
+    parts = predictions(model, encoded, prompts, multimask, return_logits)
+    first = next(parts)
+    count = len(prompts)
+    if len(first.scores) == count:
+        return first
+    columns = [np.empty((count, *x.shape[1:]), x.dtype) for x in vars(first).values()]
+    done = 0
+    for part in itertools.chain([first], parts):
+        for column, of_part in zip(columns, vars(part).values(), strict=True):
+            column[done : done + len(of_part)] = of_part
+        done += len(part.scores)
+    return Prediction(*columns)
+
+
+def predictions(
+    model: Sam,
+    encoded: Encoded,
+    prompts: Prompts,
+    multimask: bool = True,
+    return_logits: bool = False,
+) -> Iterator[Prediction]:
+    """As `predict`, a few prompts at a time: so few that what is held of large images is little.
+
+    At least one prediction, which is empty for N = 0.
+    """
+    check_model(model)
+    height, width = encoded.frame.image_hw
+    at_a_time = PIXELS_RETURNED // (MASKS_A_PROMPT * height * width)
+    at_a_time = max(1, min(PROMPTS_AT_A_TIME, at_a_time))
+    for first in range(0, max(1, len(prompts)), at_a_time):
+        part = prompts[first : first + at_a_time]
+        of_input = part.in_input(encoded.frame, encoded.mask_hw, model.device)
+        yield predict_in_input(model, encoded, of_input, multimask, return_logits)
+
+
+@without_autocast
+@torch.inference_mode()
+def predict_in_input(
+    model: Sam,
+    encoded: Encoded,
+    prompts: InputPrompts,
+    multimask: bool = True,
+    return_logits: bool = False,
+) -> Prediction:
+    """As `predict`, of prompts in pixels of the model's input."""
+    decoded = model.decode(encoded.embedding, prompts, multimask)
+    low_res = decoded.logits()
+    draw = _logits if return_logits else _masks
+    masks = draw(encoded.frame, low_res, model.config.mask_threshold)
+    shape = tuple(decoded.scores.shape)
+    return Prediction(
+        masks=masks.reshape(*shape, *masks.shape[1:]),
+        scores=decoded.scores.cpu().numpy(),
+        low_res=low_res.float().cpu().numpy().reshape(*shape, *low_res.shape[1:]),
+    )
+
+
+def _masks(frame: Frame, low_res: Tensor, threshold: float) -> NDArray[np.bool_]:
+    """The masks of logits (K, H', W'), at the image's size: (K, H, W) bool."""
+    masks = np.zeros((len(low_res), *frame.image_hw), np.bool_)
+    if is_cpu(low_res.device):
+        for mask, drawn in zip(masks, draw_masks(frame, low_res, threshold, 0), strict=True):
+            drawn.write(mask)
+        return masks
+    for part, logits in _full_size(frame, low_res):
+        masks[part] = (logits > threshold).cpu().numpy()
+    return masks
+
+
+def _logits(frame: Frame, low_res: Tensor, _threshold: float) -> NDArray[np.float32]:
+    """The same, not thresholded: (K, H, W) float32."""
+    masks = np.empty((len(low_res), *frame.image_hw), np.float32)
+    for part, logits in _full_size(frame, low_res):
+        masks[part] = logits.cpu().numpy()
+    return masks
+
+
+def _full_size(frame: Frame, low_res: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Logits at the image's size, of a few masks at a time, and which these are."""
     largest = max(height * width for height, width in (frame.image_hw, frame.input_hw))
     at_a_time = max(1, PIXELS_AT_A_TIME // largest)
-    for first in range(0, len(masks), at_a_time):
+    for first in range(0, len(low_res), at_a_time):
         part = slice(first, first + at_a_time)
-        masks[part] = frame.to_image_logits(low_res[part]) > threshold
-    return masks
+        yield part, frame.to_image_logits(low_res[part])

@@ -18,15 +18,17 @@ PADDING, BACKGROUND, FOREGROUND, FIRST_CORNER, SECOND_CORNER = range(-1, 4)  # l
 
 @dataclass(frozen=True)
 class Prompts:
-    """N prompts, in pixels of the model's input. What is not given is None.
+    """N prompts, in pixels of the model's input. What is not given is None; of nothing N is 1.
 
-    points_xy:  (N, P, 2) float32
-    labels:     (N, P) int: 1 foreground, 0 background, -1 padding (its position is ignored); 2 and
+    points_xy:  (N, M1, 2) float32
+    labels:     (N, M1) int: 1 foreground, 0 background, -1 padding (its position is ignored); 2 and
                 3 the first and second corner of a box, as in the official ONNX export; given with
                 `points_xy` and only with them
-    boxes_xyxy: (N, 4) float32; the same as two corners after the points, but for the padding point
-                that the model adds where this is None
-    masks:      (N, 1, 4h, 4w) float32 logits, such as an earlier answer's
+    boxes_xyxy: (N, 4) float32, or (N, M2, 4) for several; the same as two corners each after the
+                points, but for the padding point that the model adds where there is none
+    masks:      (N, M3, 4h, 4w) float32 logits, such as an earlier answer's; the embeddings of
+                several are added up
+    Published code has M2 and M3 of 0 or 1. M1, M2 or M3 of 0 is as if nothing were given.
     Raises ValueError for parts that do not fit each other, and for labels of another number where
     they are on the CPU; on a device, which nothing waits for, those count as background.
     """
@@ -39,14 +41,16 @@ class Prompts:
     def __post_init__(self) -> None:
         if (self.points_xy is None) != (self.labels is None):
             raise ValueError("points_xy and labels: one is given without the other")
-        given = [x for x in (self.points_xy, self.boxes_xyxy, self.masks) if x is not None]
-        if not given or len({len(x) for x in given}) > 1:
-            raise ValueError("points, boxes or masks: give at least one, the same number of each")
+        if len({len(x) for x in self._given()}) > 1:
+            raise ValueError("points, boxes and masks: give the same number of each")
         if self.labels is not None and self.labels.device.type == "cpu":
             _check_labels(self.labels)
 
     def __len__(self) -> int:
-        return next(len(x) for x in (self.points_xy, self.boxes_xyxy, self.masks) if x is not None)
+        return next((len(x) for x in self._given()), 1)
+
+    def _given(self) -> list[Tensor]:
+        return [x for x in (self.points_xy, self.boxes_xyxy, self.masks) if x is not None]
 
 
 def _check_labels(labels: Tensor) -> None:
@@ -101,20 +105,23 @@ class PromptEncoder(nn.Module):
         channels = self.no_mask_embed.weight.shape[1]
         none = (len(prompts), 0, channels)
         tokens = [torch.zeros(none, dtype=torch.float32, device=self.device)]
-        if prompts.points_xy is not None and prompts.labels is not None:
-            points, labels = prompts.points_xy, prompts.labels
-            if prompts.boxes_xyxy is None and self.pad_points:
+        points, labels, boxes, masks = (
+            x if x is not None and x.shape[1] else None
+            for x in (prompts.points_xy, prompts.labels, prompts.boxes_xyxy, prompts.masks)
+        )
+        if points is not None and labels is not None:
+            if boxes is None and self.pad_points:
                 # The published models were trained with a padding point wherever no box is.
                 points = torch.cat([points, points.new_zeros(len(points), 1, 2)], dim=1)
                 labels = torch.cat([labels, labels.new_full((len(labels), 1), PADDING)], dim=1)
             tokens.append(self._points(points, labels, input_hw))
-        if prompts.boxes_xyxy is not None:
-            corners = prompts.boxes_xyxy.reshape(-1, 2, 2)
+        if boxes is not None:
+            boxes = boxes[:, None] if boxes.ndim == 2 else boxes
+            corners = boxes.reshape(len(boxes), 2 * boxes.shape[1], 2)
             _, _, first, second = self._kinds()
-            tokens.append(self._positions(corners, input_hw) + torch.cat([first, second]))
-        masks = prompts.masks
-        per_cell = None if masks is None else self.mask_downscaling(masks)
-        return torch.cat(tokens, dim=1), per_cell
+            kinds = torch.cat([first, second]).repeat(corners.shape[1] // 2, 1)
+            tokens.append(self._positions(corners, input_hw) + kinds)
+        return torch.cat(tokens, dim=1), None if masks is None else self._per_cell(masks)
 
     @property
     def device(self) -> torch.device:
@@ -135,6 +142,12 @@ class PromptEncoder(nn.Module):
         )
         grid_xy = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
         return self.pe_layer(grid_xy).permute(2, 0, 1)[None]
+
+    def _per_cell(self, masks: Tensor) -> Tensor:
+        """(N, M3, 4h, 4w) -> (N, C, h, w)."""
+        count, of_each = masks.shape[:2]
+        cells: Tensor = self.mask_downscaling(masks.flatten(0, 1)[:, None])
+        return cells.view(count, of_each, *cells.shape[1:]).sum(dim=1) if of_each > 1 else cells
 
     def _kinds(self) -> list[Tensor]:
         """What is added to a point of each kind, four of (1, C)."""
