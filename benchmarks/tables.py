@@ -74,6 +74,22 @@ def encoders() -> str:
     return markdown(["seconds", *ENCODERS], cells)
 
 
+def clicks() -> str:
+    """Milliseconds of one prompt by hand on an encoded photograph, by each contender."""
+    found = json.loads((RESULTS / "clicks.json").read_text())
+    names = ("vit_t", "nano", "mobilesam-mirror")
+    cells = []
+    for name in names:
+        row = [name]
+        for kind in ("click", "box"):
+            times = found[name][kind]
+            low, median, high = times["quartiles"]
+            faster = found["mobilesam-mirror"][kind]["median_ms"] / median
+            row += [f"{median:.0f} ({low:.0f} to {high:.0f})", f"{faster:.1f} ×"]
+        cells.append(row)
+    return markdown(["milliseconds", "a click, three masks", "", "a box, one mask", ""], cells)
+
+
 def quality() -> str:
     """Class-agnostic average recall of each method on each COCO-like data set."""
     head = ["", "data", "masks an image", "AR@100", "AR@1000", "small", "medium", "large"]
@@ -127,7 +143,7 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-TABLES = (speed, folder, encoders, cost, quality, partitions)
+TABLES = (speed, folder, encoders, clicks, cost, quality, partitions)
 
 
 def with_tables(text: str) -> str:

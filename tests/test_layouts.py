@@ -22,7 +22,7 @@ from tests.goldens import seeded
 
 TINY_OF_TRANSFORMERS = SamConfig(
     encoder=VitConfig(
-        grid_size=4, embed_dim=32, nb_blocks=2, nb_heads=2, window_size=3, global_blocks=(1,)
+        grid_hw=(4, 4), embed_dim=32, nb_blocks=2, nb_heads=2, window_size=3, global_blocks=(1,)
     ),
     decoder=TwoWayConfig(nb_heads=4, mlp_channels=64, iou_head_hidden_dim=48),
     input_size=(64, 64),

@@ -21,9 +21,10 @@ HOWS = ("one", "batch")
 @pytest.fixture(scope="module")
 def odd_vit():
     size = dict(prompted.ODD_VIT)
-    channels, global_block = size.pop("out_channels"), size.pop("global_block")
-    encoder = VitConfig(**size, global_blocks=(global_block,))
-    side = encoder.patch_size * encoder.grid_size
+    channels, grid = size.pop("out_channels"), size.pop("grid_size")
+    global_blocks = (size.pop("global_block"),)
+    encoder = VitConfig(**size, grid_hw=(grid, grid), global_blocks=global_blocks)
+    side = encoder.patch_size * grid
     config = SamConfig(encoder, TwoWayConfig(), input_size=(side, side), embed_dim=channels)
     return with_seeded_weights(Sam(config))
 

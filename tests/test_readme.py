@@ -32,16 +32,24 @@ def test_every_link_to_a_file_leads_somewhere():
         assert (REPOSITORY / target).exists(), target
 
 
-def test_the_python_example_runs(tmp_path):
-    code = README.split("```python\n")[1].split("```")[0]
-    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    count, shape, *_ = done.stdout.split(" ", 1)
+def test_the_python_examples_run(tmp_path):
+    generated, prompted = (run_block(i, tmp_path) for i in (1, 2))
+    count, shape = generated.split(" ", 1)
     assert int(count) >= 5
     assert shape.startswith("(400, 600)")
+    assert prompted == "(1, 3, 400, 600) (1, 3)\nfloat32\n"
+
+
+def run_block(number, folder):
+    """The output of one of the README's blocks of Python."""
+    code = README.split("```python\n")[number].split("```")[0]
+    if not (folder / "examples").exists():
+        (folder / "examples").symlink_to(REPOSITORY / "examples")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_constraints_pin_what_pyproject_asks_for():

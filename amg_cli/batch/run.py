@@ -107,7 +107,7 @@ class Run:
         Raises OutputError where the folder cannot be used, or another process has it, or what it
         has was made with other settings and is not to be replaced.
         """
-        _make(plan.output)
+        make_folder(plan.output)
         check_writable(plan.output)
         with Manifest.held(plan.output, plan.shard) as manifest:
             run = Run(plan, manifest)
@@ -248,7 +248,8 @@ def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> 
     return "done" if all(map(_exists, targets)) else "to do"
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """An output folder, with those it is in, where it is not there. Raises OutputError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -13,6 +13,7 @@ from amg_cli.cli.evaluate import evaluate
 from amg_cli.cli.generate import generate_options, run_generate
 from amg_cli.cli.merge import merge
 from amg_cli.cli.models import models
+from amg_cli.cli.predict import predict
 from amg_cli.cli.process import prepare_process
 from amg_cli.cli.streams import ReaderGoneError, own_streams
 from amg_cli.cli.words import say
@@ -83,3 +84,4 @@ main.add_command(doctor)
 main.add_command(evaluate)
 main.add_command(merge)
 main.add_command(models)
+main.add_command(predict)

@@ -13,7 +13,7 @@ without masks has an empty list.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,28 @@ def line_of(result: Result) -> str:
 def line_of_failure(number: int, file_name: str, error: object) -> str:
     """The line of an image that could not be done: why, and no masks."""
     values = {"image_id": number, "file_name": file_name, "error": str(error), "masks": []}
+    return json.dumps(values, separators=(",", ":")) + "\n"
+
+
+def line_of_prompt(
+    number: int,
+    prompt_id: Any,
+    file_name: str,
+    image_hw: tuple[int, int],
+    masks: Sequence[Mask],
+    error: object,
+) -> str:
+    """The line of a prompt: `line`, its number; `id`, what it is called; else as of an image.
+
+    error: why there are no masks, or None
+    """
+    height, width = image_hw
+    values: dict[str, Any] = {"line": number, "id": prompt_id, "file_name": file_name}
+    if error is None:
+        values |= {"width": width, "height": height}
+    else:
+        values["error"] = str(error)
+    values["masks"] = [_record(i, mask) for i, mask in enumerate(masks)]
     return json.dumps(values, separators=(",", ":")) + "\n"
 
 

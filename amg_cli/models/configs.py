@@ -21,8 +21,16 @@ class EncoderConfig(Protocol):
         """The name of the kind."""
 
     @property
+    def in_channels(self) -> int:
+        """Channels of the image."""
+
+    @property
     def stride(self) -> int:
         """Input pixels along one side of an embedding cell."""
+
+    @property
+    def first_conv(self) -> str:
+        """The name of the convolution that sees the image's channels."""
 
 
 class DecoderConfig(Protocol):
@@ -58,12 +66,17 @@ class TinyVitConfig:
         """Input pixels along one side of an embedding cell: four of a patch, then the mergings."""
         return 4 * math.prod(self.strides)
 
+    @property
+    def first_conv(self) -> str:
+        """The name of the convolution that sees the image's channels."""
+        return "image_encoder.patch_embed.seq.0.c"
+
 
 @dataclass(frozen=True)
 class VitConfig:
     """The encoder's published numbers; the defaults are ViT-B's.
 
-    grid_size:     patches along each side of the input it was trained at
+    grid_hw:       patches along the height and the width of the input it was trained at
     global_blocks: those that attend over the whole image; the others attend in windows
     drop_rate, attn_drop_rate, drop_path_rate: for training
     """
@@ -71,7 +84,7 @@ class VitConfig:
     kind: str = "vit"
     in_channels: int = 3
     patch_size: int = 16
-    grid_size: int = 64
+    grid_hw: tuple[int, int] = (64, 64)
     embed_dim: int = 768
     nb_blocks: int = 12
     nb_heads: int = 12
@@ -90,6 +103,11 @@ class VitConfig:
     def stride(self) -> int:
         """Input pixels along one side of an embedding cell, which is a patch."""
         return self.patch_size
+
+    @property
+    def first_conv(self) -> str:
+        """The name of the convolution that sees the image's channels."""
+        return "image_encoder.patch_embed.proj"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from torch.nn import functional as F
 
 from amg_cli.models.devices import multiplies_bf16
 
+# Of fewer rows than this, oneDNN's preparing takes longer than the product.
+FEWEST_ROWS = 16
 # What rounding may change of results around 1, for each type that the operator is taken for.
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 3e-2}
 _FAILURES = (RuntimeError, TypeError, ValueError, LookupError)  # what an operator raises
@@ -89,7 +91,8 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether oneDNN's operator applies: on a CPU, without gradients, autocast or a compiler.
+    """Whether oneDNN's operator applies: on a CPU, without gradients, autocast or a compiler, to
+    more than a few rows.
 
     It takes columns of a matrix too, but a thousand times slower.
     """
@@ -98,7 +101,7 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         not torch.compiler.is_compiling()
         and x.device.type == "cpu"
         and x.dtype == weight.dtype
-        and x.numel() > 0
+        and x.numel() >= FEWEST_ROWS * x.shape[-1] > 0
         and (weight.is_contiguous() or weight.mT.is_contiguous())
         and not torch.is_autocast_enabled("cpu")
         and not (torch.is_grad_enabled() and any(t.requires_grad for t in given))

@@ -6,7 +6,15 @@ is as published, whose weights people use; the docstrings say where.
 
 from __future__ import annotations
 
+from amg_cli.tfimm.config import SegmentAnythingModelConfig
+from amg_cli.tfimm.model import SegmentAnythingModel, create_model
 from amg_cli.tfimm.predictor import SAMPredictor
 from amg_cli.tfimm.resizer import ImageResizer
 
-__all__ = ["ImageResizer", "SAMPredictor"]
+__all__ = [
+    "ImageResizer",
+    "SAMPredictor",
+    "SegmentAnythingModel",
+    "SegmentAnythingModelConfig",
+    "create_model",
+]

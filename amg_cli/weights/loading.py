@@ -19,19 +19,22 @@ from amg_cli.models.modes import Modes
 from amg_cli.models.sam import Sam
 from amg_cli.models.threads import survive_forks
 from amg_cli.weights.cache import is_file_of, is_present
+from amg_cli.weights.channels import with_channels
 from amg_cli.weights.checkpoints import read_checkpoint
 from amg_cli.weights.download import offline_error, pull
 from amg_cli.weights.zoo import DEFAULT, ZOO, KnownModel, find_known, known_model
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 - what users choose, all by keyword
     name_or_path: str | Path | None = None,
     *,
     model_type: str | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
     image_size: int | None = None,
+    input_size: tuple[int, int] | None = None,
     fixed_input_size: bool | None = None,
+    in_channels: int | None = None,
     offline: bool = False,
     progress: bool = False,
 ) -> Sam:
@@ -45,8 +48,10 @@ def load_model(
     device: auto, cpu, mps, cuda or cuda:N, or a torch.device
     precision: of most products: fp32 for exact masks, which auto takes; bf16 or fp16 for speed
     image_size: the longest side that images are scaled to, in pixels; None for the model's own
+    input_size: height and width that images are scaled into, instead
     fixed_input_size: pad images to a square; otherwise only to whole patches, so that long images
         cost less, while their positions are stretched ones; None for the model's own
+    in_channels: of images, if not three: the first convolution is adapted, as `with_channels` says
     offline: do not download
     progress: a bar on stderr while downloading
     Raises WeightsError for a file that is missing, damaged, not a checkpoint, of another
@@ -59,27 +64,33 @@ def load_model(
     target = find_device(str(device))
     dtype = find_precision(precision, target)
     path, row = _file_and_row(name_or_path, wanted, offline, progress)
-    model = load_checkpoint(path, row.name if row else None)
-    model.config = _at_size(model.config, image_size, fixed_input_size)
+    model = load_checkpoint(path, row.name if row else None, in_channels)
+    model.config = at_size(model.config, input_size or image_size, fixed_input_size)
     model.modes = Modes(precision=dtype)
     model.eval().requires_grad_(False)
     model.image_encoder.fold()
     return model.to(target)
 
 
-def load_checkpoint(path: Path, model_type: str | None = None) -> Sam:
+def load_checkpoint(
+    path: Path, model_type: str | None = None, in_channels: int | None = None
+) -> Sam:
     """The model that a file holds, with its parameters as they are there, on the CPU.
 
     model_type: if given, what the file must hold; otherwise, of several known models of that
         architecture, the one whose file it is, by name or SHA-256, or the first. Errors as of
         `load_model`.
+    in_channels: if given, the first convolution is adapted to so many
     """
     wanted = known_model(model_type) if model_type else None
     state = read_checkpoint(path)
     known = _recognise(path, state, wanted)
-    with torch.device("meta"):  # nothing is drawn that the file replaces
-        model = Sam(known.config)
     singles = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
+    config = known.config
+    if in_channels is not None:
+        config, singles = with_channels(config, singles, in_channels)
+    with torch.device("meta"):  # nothing is drawn that the file replaces
+        model = Sam(config)
     model.load_state_dict(singles, strict=True, assign=True)
     model.name, model.checkpoint = known.name, path
     return model
@@ -111,18 +122,24 @@ def _path_of(known: KnownModel, offline: bool, progress: bool) -> Path:
     return pull(known, progress=progress)
 
 
-def _at_size(config: SamConfig, image_size: int | None, fixed: bool | None) -> SamConfig:
-    """The same architecture for inputs of another size; the weights do not depend on it."""
+def at_size(config: SamConfig, size: int | tuple[int, int] | None, fixed: bool | None) -> SamConfig:
+    """The same architecture for inputs of another size; the weights do not depend on it.
+
+    size: of a square's side, or height and width, in pixels. Raises ConfigError where they are no
+    multiples of an embedding cell's.
+    """
     if fixed is not None:
         config = replace(config, fixed_input_size=fixed)
-    if image_size is None:
+    if size is None:
         return config
-    side = whole_number(image_size)
-    if side is None:
-        raise ConfigError("image size", f"{in_short(image_size)} is not a whole number")
-    if side < config.stride or side % config.stride:
-        raise ConfigError("image size", f"{side} is not a multiple of {config.stride} pixels")
-    return replace(config, input_size=(side, side))
+    height, width = sides = size if isinstance(size, tuple) else (size, size)
+    for given in sides:
+        side = whole_number(given)
+        if side is None:
+            raise ConfigError("image size", f"{in_short(given)} is not a whole number")
+        if side < config.stride or side % config.stride:
+            raise ConfigError("image size", f"{side} is not a multiple of {config.stride} pixels")
+    return replace(config, input_size=(int(height), int(width)))
 
 
 def _recognise(path: Path, state: Mapping[str, Tensor], wanted: KnownModel | None) -> KnownModel:

@@ -35,7 +35,7 @@ ROWS_AT_A_TIME = 16
 class Attention(nn.Module):
     """Self-attention over all patches it is given, with a bias from their distance in each axis."""
 
-    def __init__(self, config: VitConfig, trained_size: int) -> None:
+    def __init__(self, config: VitConfig, trained_hw: tuple[int, int]) -> None:
         super().__init__()
         channels = config.embed_dim
         self.num_heads = config.nb_heads
@@ -45,9 +45,12 @@ class Attention(nn.Module):
         self.drop = nn.Dropout(config.drop_rate)
         self.use_rel_pos = config.use_rel_pos
         if config.use_rel_pos:
-            distances, width = 2 * trained_size - 1, channels // config.nb_heads
-            self.rel_pos_h = nn.Parameter(torch.zeros(distances, width, dtype=torch.float32))
-            self.rel_pos_w = nn.Parameter(torch.zeros(distances, width, dtype=torch.float32))
+            self.rel_pos_h, self.rel_pos_w = (
+                nn.Parameter(
+                    torch.zeros(2 * side - 1, channels // config.nb_heads, dtype=torch.float32)
+                )
+                for side in trained_hw
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, h, w, C)."""
@@ -113,7 +116,8 @@ class Block(nn.Module):
         super().__init__()
         self.window = 0 if index in config.global_blocks else config.window_size
         self.norm1 = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
-        self.attn = Attention(config, self.window or config.grid_size)
+        trained_hw = (self.window, self.window) if self.window else config.grid_hw
+        self.attn = Attention(config, trained_hw)
         self.norm2 = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
         self.mlp = Mlp(config)
         # Later blocks are dropped more often, up to the rate itself.
@@ -136,9 +140,10 @@ class Vit(nn.Module):
 
     def __init__(self, config: VitConfig, embed_dim: int) -> None:
         super().__init__()
+        self.patch_size = config.patch_size
         self.patch_embed = PatchEmbed(config)
         if config.use_abs_pos:
-            shape = (1, config.grid_size, config.grid_size, config.embed_dim)
+            shape = (1, *config.grid_hw, config.embed_dim)
             self.pos_embed = nn.Parameter(torch.zeros(shape, dtype=torch.float32))
         self.use_abs_pos = config.use_abs_pos
         self.blocks = nn.Sequential(*(Block(config, i) for i in range(config.nb_blocks)))
@@ -148,7 +153,13 @@ class Vit(nn.Module):
         """Ready for inference as it is: there are no batch norms to fold."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one level, (B, C, H/patch, W/patch); H and W multiples of the patch."""
+        """(B, 3, H, W) -> one level, (B, C, H/patch, W/patch).
+
+        Raises ValueError where H and W are no multiples of the patch.
+        """
+        if any(side % self.patch_size for side in image.shape[2:]):
+            wanted = f"sides that are multiples of {self.patch_size} are wanted"
+            raise ValueError(f"image: {wanted}, not {tuple(image.shape[2:])}")
         x = self.patch_embed(image)
         if self.use_abs_pos:
             x = x + self._positions(x.shape[1], x.shape[2])

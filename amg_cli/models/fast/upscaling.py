@@ -100,13 +100,13 @@ class FastUpscaling:
         """The image upscaled once, after norm and GELU: (N, 4 * U, C / 4), a cell's in order."""
         dtype, channels = self.layout.dtype, self.norm_weight.shape
         scale = self.layout.used(image.scale)
-        mix = (self.layout.used(image.mix) * scale[:, None]).to(dtype).mT.contiguous()
+        mix = (self.layout.used(image.mix) * scale[:, None]).to(dtype)
         own = linear(image.spans, self.matrix).to(dtype)
-        quarters = matmuls(mix, own, self.constant)
+        quarters = torch.baddbmm(self.constant, mix.mT, own)
         quarters = quarters.addcmul_(self.quarters, scale.to(dtype)[..., None])
         quarters = quarters.view(len(own), -1, *channels)
         normed = F.layer_norm(quarters, channels, self.norm_weight, self.norm_bias, self.norm_eps)
-        return F.gelu(normed)
+        return torch.ops.aten.gelu_(normed)
 
 
 def _halves(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,70 @@
+"""Answers to prompts in a folder: the masks of each image together, in any format."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from amg_cli.batch.answers import Answer
+from amg_cli.batch.commit import check_writable, committed
+from amg_cli.batch.naming import Names
+from amg_cli.batch.run import cannot_write, make_folder, write_run_files
+from amg_cli.core.errors import ImageError, OutputError, OutputExistsError
+from amg_cli.formats.format import Labels
+from amg_cli.formats.result import Result
+from amg_cli.formats.table import image_formats, run_formats
+
+
+def keep(
+    found: Iterable[Answer], output: Path, formats: Sequence[str], category: str, overwrite: bool
+) -> Iterator[Path | ImageError]:
+    """Write the masks of answers, those of an image after each other. -> each output, or its error.
+
+    Images are numbered and named in the order in which they come; what is of the whole run is
+    written last. Raises OutputError where the folder cannot be written to.
+    """
+    make_folder(output)
+    check_writable(output)
+    whole = run_formats(tuple(formats))
+    for format_ in whole:
+        if (output / format_.file_name).exists() and not overwrite:
+            raise OutputError(output / format_.file_name, "exists", "give `on_exists` overwrite")
+    names, results = Names(), []
+    for number, (image, answers) in enumerate(
+        itertools.groupby(found, key=lambda answer: answer.question.image), 1
+    ):
+        good = [answer for answer in answers if answer.error is None]
+        if image is None or not good:
+            continue
+        (name,) = names.give([image.name])
+        masks = [mask for answer in good for mask in answer.masks]
+        result = Result(number, name, image.name, good[0].image_hw, masks)
+        results.append(result)
+        yield from _of_image(result, output, formats, overwrite)
+    try:
+        if whole:
+            write_run_files(output, whole, results, Labels(category))
+    except OSError as error:
+        raise cannot_write(output, error) from error
+    yield from (output / format_.file_name for format_ in whole)
+
+
+def _of_image(
+    result: Result, output: Path, formats: Sequence[str], overwrite: bool
+) -> Iterator[Path | ImageError]:
+    """Write the outputs that an image has of its own."""
+    for format_ in image_formats(tuple(formats)):
+        target = output / f"{result.name}{format_.suffix}"
+        try:
+            with committed(target, overwrite) as path:
+                format_.write(result.masks, path)
+        except OutputExistsError as error:
+            yield error
+        except OSError as error:
+            raise cannot_write(output, error) from error
+        except ValueError:
+            cause = "its format needs a point or a box of each mask"
+            yield ImageError(target, cause, "give another `format`, such as ndjson")
+        else:
+            yield target
