@@ -193,6 +193,7 @@ def test_real_weights_answer_the_same_on_a_photograph(real_model):
         assert is_fast(assert_equal_answers(real_model, plain, prompts(kind, 683)))
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_whole_runs_are_the_same(real_model, monkeypatch):
     image = photo(shared("data/samples/dog.jpg"))

@@ -121,6 +121,7 @@ def test_nothing_waits_on_cuda(noise):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_a_photograph_gives_the_same_masks(real_model, as_on_a_gpu):
     image = photo(shared("data/samples/dog.jpg"))

@@ -174,7 +174,9 @@ def test_the_generator_gives_the_references_dicts():
     assert set(sam_model_registry) >= {"default", "vit_h", "vit_l", "vit_b", "vit_t", *ZOO}
 
 
-@pytest.mark.parametrize("name", ["nano", pytest.param("vit_t", marks=pytest.mark.weights)])
+@pytest.mark.parametrize(
+    "name", ["nano", pytest.param("vit_t", marks=[pytest.mark.weights, pytest.mark.slow])]
+)
 def test_the_prepared_path_equals_the_plain_one(name, request):
     model = load_model() if name == "nano" else request.getfixturevalue("real_model")
     image = prompted.small_image()

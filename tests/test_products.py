@@ -88,20 +88,20 @@ def not_a_number(x, weight, bias, gelu):
 @torch.inference_mode()
 @pytest.mark.parametrize("gelu", [False, True])
 @pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("shape", [(5, 16), (2, 3, 7, 16), (1, 16), (4096, 16)])
+@pytest.mark.parametrize("shape", [(16, 16), (2, 3, 7, 16), (15, 16), (1, 16), (4096, 16)])
 def test_linear_is_torchs(calls, shape, with_bias, gelu):
     x, weight = drawn(*shape), drawn(24, 16)
     bias = drawn(24) if with_bias else None
     wanted = F.linear(x, weight, bias)
     wanted = F.gelu(wanted) if gelu else wanted
     torch.testing.assert_close(linear(x, weight, bias, gelu), wanted, rtol=1e-5, atol=1e-5)
-    assert len(calls) == 1
+    assert len(calls) == (x.numel() >= 16 * 16)  # of few rows it is slower
 
 
 @needs_onednn
 @torch.inference_mode()
 def test_inputs_may_be_views(calls):
-    x, weight = drawn(3, 16, 5).mT, drawn(16, 24).T
+    x, weight = drawn(4, 16, 5).mT, drawn(16, 24).T
     torch.testing.assert_close(linear(x, weight), F.linear(x, weight), rtol=1e-5, atol=1e-5)
     a, b = drawn(1, 9, 6).mT, drawn(1, 11, 9).mT
     bias = drawn(11)
@@ -194,11 +194,11 @@ def test_it_is_tried_once_and_not_before_it_is_needed(untried):
 
     untried(counted)
     with torch.autocast("cpu", torch.bfloat16):
-        linear(drawn(5, 16), drawn(24, 16))
+        linear(drawn(20, 16), drawn(24, 16))
     assert not made
-    linear(drawn(5, 16), drawn(24, 16))
+    linear(drawn(20, 16), drawn(24, 16))
     after_one = len(made)
-    linear(drawn(5, 16), drawn(24, 16))
+    linear(drawn(20, 16), drawn(24, 16))
     assert len(made) == after_one + 1 > 2
 
 

@@ -66,10 +66,8 @@ def assert_same_order(scores, pairs):
             assert abs(scores[i] - scores[i - 1]) < 1e-4
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["dog", *(pytest.param(name, marks=pytest.mark.slow) for name in ("groceries", "truck"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dog", "groceries", "truck"])
 def test_default_settings_give_the_reference_masks(name, real_model):
     golden = json.loads(shared(f"reference/{name}.default.json").read_text())
     assert golden["options"] == {}

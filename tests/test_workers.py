@@ -14,7 +14,7 @@ from amg_cli.batch.cores import choose_threads, nb_cores
 from amg_cli.batch.engine import choose_engine
 from amg_cli.batch.job import Job
 from amg_cli.batch.local import Work, run
-from amg_cli.batch.workers import AHEAD, Engine, run_in_workers
+from amg_cli.batch.workers import AHEAD, END_S, Engine, _Pool, run_in_workers
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import InputError
 from amg_cli.core.interrupts import Interrupted, signals_raise
@@ -189,6 +189,14 @@ def test_workers_of_several_devices_are_started_anew_and_find_the_same(jobs, wor
     engine = choose_engine(work.model, gpus, 1, None, 100)
     assert (engine.workers, engine.devices, engine.forks) == (2, tuple(gpus), False)
     assert choose_engine(work.model, gpus, 1, 4, 100).workers == 4
+
+
+def test_workers_that_have_just_been_started_end_at_once(work):
+    for _ in range(20):
+        pool = _Pool(work, Engine(2, 1))
+        start = time.perf_counter()
+        pool.stop()
+        assert time.perf_counter() - start < END_S / 2
 
 
 def test_workers_and_threads_share_the_cores(tiny_model, monkeypatch):

@@ -44,7 +44,7 @@ from amg_cli.models.devices import is_cpu, set_threads
 
 JOBS_A_WORKER = 2  # one in hand, and one that it need not wait for
 AHEAD = 16  # jobs a worker that may be done before the first of them is
-POLL_S = 0.05  # how often it is looked whether there is a new job, where none was at once
+POLL_S = 0.05  # how often it is looked whether there is a new job, or a signal
 END_S = 10  # what a worker may take to put away what it was writing
 
 
@@ -240,9 +240,11 @@ class _Pool:
 def _serve(pipe: Connection, work: Work, device: torch.device, nb_threads: int) -> None:
     """What a worker does: the jobs that come, until it is ended."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # the parent, who gets them too, ends its workers
+    # The parent, who gets the others too, ends its workers by SIGTERM. Not ignored for a moment:
+    # that would lose one that has arrived since the fork.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in set(SIGNALS) - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     forget()
     try:
         with signals_raise():
@@ -250,9 +252,19 @@ def _serve(pipe: Connection, work: Work, device: torch.device, nb_threads: int) 
             set_threads(nb_threads)
             ready = work.on(device)
             while True:
-                pipe.send(attempt(pipe.recv(), ready))
+                pipe.send(attempt(_next_job(pipe), ready))
     except (Interrupted, EOFError, OSError):
         os._exit(1)  # the parent has ended, or wants this to; nothing is left to put away
+
+
+def _next_job(pipe: Connection) -> Job:
+    """The next job. A signal that arrives just before a read begins does not break it off, so that
+    nothing is read before there is something.
+    """
+    while not pipe.poll(POLL_S):
+        check()
+    job: Job = pipe.recv()
+    return job
 
 
 def _end_with_parent() -> None:

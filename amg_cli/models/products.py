@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from amg_cli.models.devices import multiplies_bf16
 
 # Of fewer rows than this, oneDNN's preparing takes longer than the product.
-FEWEST_ROWS = 16
+FEWEST_ROWS = 16  # those of the prompts that `generate` decodes together are more
 # What rounding may change of results around 1, for each type that the operator is taken for.
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 3e-2}
 _FAILURES = (RuntimeError, TypeError, ValueError, LookupError)  # what an operator raises
@@ -40,7 +40,7 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """As `F.linear`, then GELU if asked for. x (…, K), weight (C, K), bias (C) -> (…, C)."""
-    if _by_onednn(x, weight, bias):
+    if x.numel() >= FEWEST_ROWS * x.shape[-1] and _by_onednn(x, weight, bias):
         return _onednn(x, weight, bias, gelu)
     return _usual(x, weight, bias, gelu)
 
@@ -48,7 +48,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = F
 def matmuls(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """As `torch.bmm`, or `torch.baddbmm`. (N, A, K), (N, K, B), bias (B,) -> (N, A, B)."""
     if len(a) == 1 and _by_onednn(a, b[0], bias):
-        return linear(a, b[0].mT, bias)
+        return _onednn(a, b[0].mT, bias, False)
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
 
 
@@ -91,8 +91,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether oneDNN's operator applies: on a CPU, without gradients, autocast or a compiler, to
-    more than a few rows.
+    """Whether oneDNN's operator applies: on a CPU, without gradients, autocast or a compiler.
 
     It takes columns of a matrix too, but a thousand times slower.
     """
@@ -101,7 +100,7 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         not torch.compiler.is_compiling()
         and x.device.type == "cpu"
         and x.dtype == weight.dtype
-        and x.numel() >= FEWEST_ROWS * x.shape[-1] > 0
+        and x.numel() > 0
         and (weight.is_contiguous() or weight.mT.is_contiguous())
         and not torch.is_autocast_enabled("cpu")
         and not (torch.is_grad_enabled() and any(t.requires_grad for t in given))

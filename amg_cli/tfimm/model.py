@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amg_cli.models.configs import SamConfig
-from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
+from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
 from amg_cli.tfimm.config import SegmentAnythingModelConfig
 from amg_cli.weights.channels import of_channels
@@ -82,14 +82,18 @@ class SegmentAnythingModel(nn.Module):
 
     @property
     def dummy_inputs(self) -> dict[str, Tensor]:
-        """An image of zeros, with a point, a box and a mask of zeros: what `forward` takes."""
-        height, width = self.sam.config.input_size
+        """What `forward` takes, all zeros: an image with a point, a box and a mask."""
+        config = self.sam.config
+        shapes = {
+            "images": (1, *config.input_size, len(config.mean)),
+            "points": (1, 1, 2),
+            "labels": (1, 1),
+            "boxes": (1, 1, 4),
+            "masks": (1, 1, *self.mask_size()),
+        }
         return {
-            "images": torch.zeros(1, height, width, len(self.sam.config.mean)),
-            "points": torch.zeros(1, 1, 2),
-            "labels": torch.full((1, 1), FOREGROUND),
-            "boxes": torch.zeros(1, 1, 4),
-            "masks": torch.zeros(1, 1, *self.mask_size()),
+            name: torch.zeros(shape, dtype=torch.float32, device=self.sam.device)
+            for name, shape in shapes.items()
         }
 
     def grid_size(self, input_size: Size | None = None) -> Size:

@@ -48,7 +48,7 @@ class SAMPredictor:
         pixels = as_pixels(image, len(config.mean))
         frame = config.frame((pixels.shape[0], pixels.shape[1]))
         scaled = frame.resize(pixels).permute(1, 2, 0).numpy()
-        ready = torch.as_tensor(np.asarray(self.preprocessing(scaled), dtype=np.float32))
+        ready = torch.from_numpy(np.asarray(self.preprocessing(scaled), dtype=np.float32))
         model_input = frame.pad(ready.permute(2, 0, 1))[None]
         self._encoded = encode_input(self.model, model_input, frame, frame.input_hw)
 
