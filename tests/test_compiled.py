@@ -17,7 +17,7 @@ from tests.comparing import assert_same_masks
 from tests.stand_ins import settings, wide_model
 
 
-@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("padded", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_one_compilation_serves_images_of_all_sizes(padded, monkeypatch):
     """By torch's tracer and without its code generator, which needs a compiler.
 

@@ -178,6 +178,7 @@ def peak_memory(path, folder):
     return peak
 
 
+@pytest.mark.slow
 def test_a_file_of_many_records_takes_no_more_memory_than_one_of_few(tmp_path):
     path = tmp_path / "a.json"
     sizes, peaks = [], []

@@ -4,8 +4,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from amg_cli import load_model
 from tests.conftest import REPOSITORY, shared
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_loss_falls_and_the_weights_load(tmp_path):

@@ -48,7 +48,9 @@ def test_it_is_what_is_loaded_without_a_name():
     assert sum(parameter.numel() for parameter in model.parameters()) < 8e6
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c == "crops" else c for c in CASES]
+)
 def test_masks_of_the_examples_are_those_recorded(case, tmp_path):
     done = amg(
         "--input",

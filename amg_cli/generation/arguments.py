@@ -27,17 +27,19 @@ def check_arguments(image_rgb: Any, model: Any, config: Any) -> None:
         raise TypeError(f"config: a GenerationConfig is wanted, not {briefly(config)}; {remedy}")
 
 
-def check_model(model: Any) -> None:
+def check_model(model: Any, quickly: bool = False) -> None:
     """Raises TypeError for what is no model, and for a model that is not in single precision.
 
     Its inputs are; and in half precision its layer norms overflow.
+    quickly: look at one parameter of each part, as a click is over before all are looked at
     """
     if not _is_model(model):
         remedy = "load one: amg_cli.load_model(path)"
         raise TypeError(f"model: a loaded model is wanted, not {briefly(model)}; {remedy}")
     if not isinstance(model, nn.Module):
         return  # a kind of its own, which knows its types
-    for weights in model.parameters():
+    some = (next(part.parameters()) for part in model.children())
+    for weights in some if quickly else model.parameters():
         if weights.is_floating_point() and weights.dtype != torch.float32:
             remedy = "load it again, and for speed give load_model a precision, such as bf16"
             raise TypeError(f"model: its weights are {weights.dtype}; {remedy}")

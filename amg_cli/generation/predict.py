@@ -135,12 +135,12 @@ def predictions(
 
     At least one prediction, which is empty for N = 0.
     """
-    check_model(model)
+    check_model(model, quickly=True)
     height, width = encoded.frame.image_hw
     at_a_time = PIXELS_RETURNED // (MASKS_A_PROMPT * height * width)
     at_a_time = max(1, min(PROMPTS_AT_A_TIME, at_a_time))
     for first in range(0, max(1, len(prompts)), at_a_time):
-        part = prompts[first : first + at_a_time]
+        part = prompts if len(prompts) <= at_a_time else prompts[first : first + at_a_time]
         of_input = part.in_input(encoded.frame, encoded.mask_hw, model.device)
         yield predict_in_input(model, encoded, of_input, multimask, return_logits)
 

@@ -87,7 +87,9 @@ class FastUpscaling:
         (height, width), (used_height, used_width) = self.layout.cells_hw, self.layout.used_hw
         # A cell's pixels: its upper and lower quarters, of each the upper and lower row, then of
         # each cell in a row the left and right quarters, and of each the left and right pixel.
-        drawn = kernels.new_full((*kernels.shape[:2], height, 2, 2, width, 2, 2), UNDRAWN)
+        drawn = kernels.new_empty((*kernels.shape[:2], height, 2, 2, width, 2, 2))
+        if (used_height, used_width) != (height, width):
+            drawn.fill_(UNDRAWN)
         quarters, kernels = self._quarters(image), kernels.to(self.layout.dtype)
         for i, half in enumerate(self.sixteenths):
             pixels = linear(quarters, half, self.sixteenths_bias, gelu=True)
