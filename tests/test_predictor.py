@@ -152,6 +152,21 @@ def test_what_an_image_cannot_be_is_said(odd_vit):
         predictor.predict(point_coords=np.zeros((1, 2)))
     with pytest.raises(ValueError, match=r"^box: \(4,\) is wanted, not \(2, 4\)"):
         predictor.predict(box=np.zeros((2, 4)))
+    tensor = torch.zeros
+    for given, words in (
+        ((tensor(2, 2), tensor(2)), r"points_xy: \(N, M1, 2\) is wanted, not \(2, 2\)"),
+        ((tensor(2, 1, 2), tensor(2, 2)), r"labels: \(2, 1\) is wanted, not \(2, 2\)"),
+        ((None, None, tensor(2, 5)), r"boxes_xyxy: \(N, 4\) or \(N, M2, 4\) is wanted, not \(2, 5"),
+        (
+            (tensor(2, 1, 2), tensor(2, 1), tensor(3, 4)),
+            "points, boxes and masks: give the same nu",
+        ),
+        ((None, None, None, tensor(1, 36, 36)), r"masks: \(N, M3, H', W'\) is wanted"),
+    ):
+        with pytest.raises(ValueError, match=f"^{words}"):
+            predictor.predict_torch(*given)
+    with pytest.raises(TypeError, match=r"^masks: float logits are wanted, not torch\.bool"):
+        predictor.predict_torch(None, None, mask_input=tensor(1, 1, 36, 36) > 0)
 
 
 def test_the_generator_gives_the_references_dicts():

@@ -15,6 +15,13 @@ from amg_cli.models.layers import LayerNorm2d, Tokens, draw
 
 PADDING, BACKGROUND, FOREGROUND, FIRST_CORNER, SECOND_CORNER = range(-1, 4)  # labels of points
 
+_SHAPES: dict[str, tuple[str, tuple[int, ...], int | None]] = {
+    "points_xy": ("(N, M1, 2)", (3,), 2),
+    "labels": ("(N, M1)", (2,), None),
+    "boxes_xyxy": ("(N, 4) or (N, M2, 4)", (2, 3), 4),
+    "masks": ("(N, M3, H', W')", (4,), None),
+}  # and the dimensions and the last one's length
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -29,7 +36,8 @@ class Prompts:
     masks:      (N, M3, 4h, 4w) float32 logits, such as an earlier answer's; the embeddings of
                 several are added up
     Published code has M2 and M3 of 0 or 1. M1, M2 or M3 of 0 is as if nothing were given.
-    Raises ValueError for parts that do not fit each other, and for labels of another number where
+    Raises ValueError for parts of another shape, or that do not fit each other; TypeError for masks
+    that are no floats; ValueError for labels of another number where
     they are on the CPU; on a device, which nothing waits for, those count as background.
     """
 
@@ -41,6 +49,19 @@ class Prompts:
     def __post_init__(self) -> None:
         if (self.points_xy is None) != (self.labels is None):
             raise ValueError("points_xy and labels: one is given without the other")
+        for name, (shape, dimensions, last) in _SHAPES.items():
+            values = getattr(self, name)
+            wrong = values is not None and (
+                values.ndim not in dimensions or last not in (None, values.shape[-1])
+            )
+            if wrong:
+                raise ValueError(f"{name}: {shape} is wanted, not {tuple(values.shape)}")
+        points, labels = self.points_xy, self.labels
+        if points is not None and labels is not None and labels.shape != points.shape[:2]:
+            wanted, found = tuple(points.shape[:2]), tuple(labels.shape)
+            raise ValueError(f"labels: {wanted} is wanted, not {found}")
+        if self.masks is not None and not self.masks.is_floating_point():
+            raise TypeError(f"masks: float logits are wanted, not {self.masks.dtype}")
         if len({len(x) for x in self._given()}) > 1:
             raise ValueError("points, boxes and masks: give the same number of each")
         if self.labels is not None and self.labels.device.type == "cpu":
@@ -145,6 +166,7 @@ class PromptEncoder(nn.Module):
 
     def _per_cell(self, masks: Tensor) -> Tensor:
         """(N, M3, 4h, 4w) -> (N, C, h, w)."""
+        masks = masks.float()
         count, of_each = masks.shape[:2]
         cells: Tensor = self.mask_downscaling(masks.flatten(0, 1)[:, None])
         return cells.view(count, of_each, *cells.shape[1:]).sum(dim=1) if of_each > 1 else cells

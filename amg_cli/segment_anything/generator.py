@@ -28,6 +28,7 @@ class SamAutomaticMaskGenerator:
         self,
         model: Sam,
         points_per_side: int | None = 32,
+        *,
         point_grids: Sequence[NDArray[np.float64]] | None = None,
         output_mode: OutputMode = "binary_mask",
         **settings: Any,

@@ -126,7 +126,7 @@ class SamPredictor:
             None if points is None else points.float(),
             labels,
             None if boxes is None else boxes.float(),
-            None if masks is None else masks.float(),
+            masks,
         )
         found = predict_in_input(self.model, image, prompts, multimask_output, return_logits)
         masks, scores, low_res = (torch.from_numpy(x).to(device) for x in vars(found).values())
