@@ -123,6 +123,12 @@ def test_a_worker_that_dies_costs_the_image_in_hand_and_no_other(jobs, work, tmp
     )
 
 
+def test_a_path_that_no_system_has_costs_itself_alone(jobs, work):
+    jobs[1] = dataclasses.replace(jobs[1], source=jobs[1].source.with_name("a\0b.png"))
+    outcomes = list(run_in_workers(jobs[:4], work, Engine(2, 1)))
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True, True]
+
+
 def test_an_error_of_the_jobs_ends_the_run_after_what_was_begun(jobs, work):
     def failing():
         yield from jobs[:2]

@@ -93,7 +93,7 @@ def look_ahead(path: Path, reading: Reading) -> int:
     """
     try:
         data = _read_bytes(path, reading.max_pixels)
-    except ImageError:
+    except (ImageError, ValueError):  # as for a path that no system has
         return 0
     return declared_pixels(data, reading.max_pixels)
 
