@@ -1,5 +1,6 @@
 """What the tests share: where the shared material lies, and models to try things on."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,16 @@ TINY = SamConfig(
     embed_dim=32,
     mask_hidden_dim=8,
 )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_end_what_is_tested():
+    """Also where the tests were started to ignore them, as in the background of a script."""
+    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    for name, handler in usual.items():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def shared(path: str) -> Path:

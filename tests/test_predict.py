@@ -153,8 +153,9 @@ def test_a_prediction_has_fewer_prompts_where_the_image_is_large(
         Prompts(boxes_xyxy=np.zeros((0, 4))),
         Prompts(boxes_xyxy=[]),
         Prompts(masks=np.zeros((0, 1, 24, 24))),
+        Prompts(masks=np.zeros((0, 24, 24))),
     ],
-    ids=["points", "boxes", "empty list", "masks"],
+    ids=["points", "boxes", "empty list", "masks", "one mask each"],
 )
 def test_no_prompts_have_no_masks(tiny_model, encoded, none, multimask):
     found = predict(tiny_model, encoded, none, multimask=multimask)

@@ -86,7 +86,7 @@ def _view(
     pixels = frame.model_input(image_rgb, config.mean, config.std)
     features = features_of(student, pixels.to(student.device))[0].cpu()
     with torch.inference_mode():
-        encoded = encode_image(models.teacher, image_rgb)
+        encoded = encode_image(models.teacher, image_rgb, draw_padding=False)
         prompts, masks, scores = _answers(models.teacher, encoded, recipe, rng)
     cells = config.input_size[0] // config.stride
     padding = (0, cells - features.shape[2], 0, cells - features.shape[1])

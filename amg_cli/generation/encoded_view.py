@@ -14,8 +14,7 @@ from amg_cli.core.boxes import touches_crop_edge
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.frame import Frame
 from amg_cli.core.rle import Rle
-from amg_cli.core.timings import timed
-from amg_cli.generation.predict import Encoded, encode_input
+from amg_cli.generation.predict import Encoded, encode_image
 from amg_cli.generation.views import Crop, View
 from amg_cli.models.kinds import Embedding
 from amg_cli.models.sam import Sam
@@ -38,11 +37,7 @@ class EncodedView:
     def of(model: Sam, image_rgb: NDArray[np.uint8], view: View) -> EncodedView:
         """Cut and encode a view. image_rgb (H, W, 3)."""
         height, width = view.crop.size_hw
-        frame = model.config.frame(view.crop.size_hw)
-        with timed("resize"):
-            cut = view.crop.cut(image_rgb)
-            model_input = frame.model_input(cut, model.config.mean, model.config.std)
-        encoded = encode_input(model, model_input, frame, frame.resized_hw)
+        encoded = encode_image(model, view.crop.cut(image_rgb), draw_padding=False)
         points_xy = view.unit_grid * np.array([width, height])
         return EncodedView(view, encoded, points_xy, (image_rgb.shape[0], image_rgb.shape[1]))
 

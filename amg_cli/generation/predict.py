@@ -47,7 +47,7 @@ class Encoded:
         return 4 * height, 4 * width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The masks of N prompts, K each, in the model's order.
 
@@ -62,11 +62,13 @@ class Prediction:
     low_res: NDArray[np.float32]
 
 
-def encode_image(model: Sam, image_rgb: ImageLike) -> Encoded:
+def encode_image(model: Sam, image_rgb: ImageLike, *, draw_padding: bool = True) -> Encoded:
     """Scale, pad and encode an image, for prompts by hand.
 
     image_rgb: (H, W, 3) uint8, as for `generate`; of a model of another number C of channels,
         (H, W, C) uint8
+    draw_padding: logits at low resolution are of the padding too, as later prompts need them; else
+        they may be anything under the threshold there, which takes less
     Raises TypeError or ValueError for an image or a model of another kind, shape or type.
     """
     check_model(model)
@@ -74,21 +76,18 @@ def encode_image(model: Sam, image_rgb: ImageLike) -> Encoded:
     frame = model.config.frame((pixels.shape[0], pixels.shape[1]))
     with timed("resize"):
         model_input = frame.model_input(pixels, model.config.mean, model.config.std)
-    return encode_input(model, model_input, frame, frame.input_hw)
+    return encode_input(model, model_input, frame, draw_padding)
 
 
 @without_autocast
 @torch.inference_mode()
 def encode_input(
-    model: Sam, model_input: Tensor, frame: Frame, drawn_hw: tuple[int, int]
+    model: Sam, model_input: Tensor, frame: Frame, draw_padding: bool = True
 ) -> Encoded:
-    """Encode what a frame has made of an image: normalised and padded, (1, C, H, W).
-
-    drawn_hw: the part of the input, in pixels, that masks are to be drawn in; beyond it their
-        logits may be anything under the threshold
-    """
+    """As `encode_image`, of what a frame has made of an image: normalised, padded, (1, C, H, W)."""
     with timed("encode"):
         embedding = model.encode(model_input.to(model.device))
+        drawn_hw = frame.input_hw if draw_padding else frame.resized_hw
         return Encoded(frame, model.prepare(embedding, drawn_hw))
 
 

@@ -19,7 +19,7 @@ from amg_cli.models.prompt_encoder import FOREGROUND
 from amg_cli.models.prompt_encoder import Prompts as InputPrompts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prompts:
     """N prompts on one image, in its pixels. What is not given is None; of nothing N is 1.
 
@@ -95,7 +95,7 @@ class Prompts:
             if masks.shape[-2:] != mask_hw:
                 wanted = f"masks: (N, M3, {mask_hw[0]}, {mask_hw[1]}) float is wanted"
                 raise ValueError(f"{wanted}, not {masks.shape}")
-            masks = masks.reshape(len(masks), -1 if masks.ndim == 3 else masks.shape[1], *mask_hw)
+            masks = masks[:, None] if masks.ndim == 3 else masks
             given["masks"] = torch.from_numpy(masks.astype(np.float32))
         return InputPrompts(**{name: value.to(device) for name, value in given.items()})
 

@@ -65,7 +65,7 @@ class SamPredictor:
         height, width = original_image_size[:2]
         frame = replace(config.frame((shape[2], shape[3])), image_hw=(height, width))
         pixels = frame.pad(normalised(transformed_image, config.mean, config.std))
-        self._encoded = encode_input(self.model, pixels, frame, frame.input_hw)
+        self._encoded = encode_input(self.model, pixels, frame)
 
     def predict(
         self,

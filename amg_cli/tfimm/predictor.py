@@ -50,7 +50,7 @@ class SAMPredictor:
         scaled = frame.resize(pixels).permute(1, 2, 0).numpy()
         ready = torch.from_numpy(np.asarray(self.preprocessing(scaled), dtype=np.float32))
         model_input = frame.pad(ready.permute(2, 0, 1))[None]
-        self._encoded = encode_input(self.model, model_input, frame, frame.input_hw)
+        self._encoded = encode_input(self.model, model_input, frame)
 
     def clear_image(self) -> None:
         """Forget the image."""
