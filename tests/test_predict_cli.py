@@ -204,3 +204,17 @@ def test_what_cannot_be_asked_is_one_clear_line(arguments, code, words, tmp_path
     assert result.returncode == code
     assert words in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_pipeline_that_is_closed_ends_quietly(photos, tmp_path):
+    line = '{"image": "a.png", "points": [[100, 100]]}\n'
+    (tmp_path / "p.ndjson").write_text(30 * line)
+    command = [AMG, "predict", "photos", "--prompts", "p.ndjson", *SMALL_MODEL, "--quiet"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert json.loads(process.stdout.readline())["line"] == 1
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 141
+    process.stderr.close()
