@@ -46,6 +46,7 @@ def whole(drawn):
     mask = np.zeros(drawn.image_hw, dtype=bool)
     pixels, (top, left) = window(drawn), drawn.top_left
     mask[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    assert np.array_equal(drawn.array(), mask)
     return mask
 
 

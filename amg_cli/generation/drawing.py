@@ -74,13 +74,16 @@ class DrawnMask:
         for first in range(left, right, at_a_time):
             yield self._strip((top, bottom), (first, min(first + at_a_time, right)))
 
-    def write(self, mask: NDArray[np.bool_]) -> None:
-        """Set the mask's pixels in an array of the image's size, (H, W) bool, all False before."""
-        top, left = self.top_left
-        for strip in self.strips():
-            height, width = strip.shape
-            mask[top : top + height, left : left + width] = strip
-            left += width
+    def array(self) -> NDArray[np.bool_]:
+        """The whole mask, (H, W) bool, at the size of the image."""
+        (rows, columns), (block_h, block_w) = self.inside.shape, self.block_hw
+        blocks = np.empty((rows, block_h, columns, block_w), np.bool_)
+        blocks[:] = self.inside[:, None, :, None]
+        in_part = np.unpackbits(self.packed, axis=1, count=block_h * block_w).view(bool)
+        row, column = self.at.T
+        blocks.transpose(0, 2, 1, 3)[row, column] = in_part.reshape(-1, block_h, block_w)
+        height, width = self.image_hw
+        return blocks.reshape(rows * block_h, columns * block_w)[:height, :width]
 
     def _blocks(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Rows and columns of blocks that may have pixels: the first, and after the last."""

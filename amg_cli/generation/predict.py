@@ -168,10 +168,10 @@ def predict_in_input(
 
 def _masks(frame: Frame, low_res: Tensor, threshold: float) -> NDArray[np.bool_]:
     """The masks of logits (K, H', W'), at the image's size: (K, H, W) bool."""
-    masks = np.zeros((len(low_res), *frame.image_hw), np.bool_)
+    masks = np.empty((len(low_res), *frame.image_hw), np.bool_)
     if is_cpu(low_res.device):
-        for mask, drawn in zip(masks, draw_masks(frame, low_res, threshold, 0), strict=True):
-            drawn.write(mask)
+        for i, drawn in enumerate(draw_masks(frame, low_res, threshold, offset=0)):
+            masks[i] = drawn.array()
         return masks
     for part, logits in _full_size(frame, low_res):
         masks[part] = (logits > threshold).cpu().numpy()
