@@ -11,28 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amg_cli.core.frame import normalised
-from amg_cli.generation.predict import (
-    Encoded,
-    encode_image,
-    encode_input,
-    predict,
-    predict_in_input,
-)
+from amg_cli.generation.predict import encode_image, encode_input, predict_in_input
+from amg_cli.generation.predictor import OneImage
 from amg_cli.generation.prompts import Prompts
 from amg_cli.models.prompt_encoder import Prompts as InputPrompts
 from amg_cli.models.sam import Sam
 from amg_cli.segment_anything.transform import ResizeLongestSide
 
-NO_IMAGE = "no image is set; call set_image(image) first"
 
-
-class SamPredictor:
+class SamPredictor(OneImage):
     """Prompts by hand on one image. Source: segment-anything 1.0, whose results these are."""
 
     def __init__(self, sam_model: Sam) -> None:
-        self.model = sam_model
+        super().__init__(sam_model)
         self.transform = ResizeLongestSide(max(sam_model.config.input_size))
-        self._encoded: Encoded | None = None
 
     def set_image(self, image: NDArray[np.uint8], image_format: str = "RGB") -> None:
         """Encode an image for prompts. image: (H, W, 3) uint8; image_format: RGB or BGR.
@@ -94,13 +86,7 @@ class SamPredictor:
             boxes_xyxy=None if box is None else np.reshape(box, (1, 4)),
             masks=None if mask_input is None else np.asarray(mask_input)[None],
         )
-        found = predict(
-            self.model,
-            self._image(),
-            prompts,
-            multimask=multimask_output,
-            return_logits=return_logits,
-        )
+        found = self._predict(prompts, multimask_output, return_logits)
         return found.masks[0], found.scores[0], found.low_res[0]
 
     def predict_torch(
@@ -164,8 +150,3 @@ class SamPredictor:
     def device(self) -> torch.device:
         """Where the model is."""
         return self.model.device
-
-    def _image(self) -> Encoded:
-        if self._encoded is None:
-            raise RuntimeError(NO_IMAGE)
-        return self._encoded

@@ -14,16 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from amg_cli.core.image import as_pixels
-from amg_cli.generation.predict import Encoded, encode_image, encode_input, predict
+from amg_cli.generation.predict import encode_image, encode_input
+from amg_cli.generation.predictor import OneImage
 from amg_cli.generation.prompts import Prompts
-from amg_cli.models.sam import Sam
 from amg_cli.tfimm.resizer import ImageResizer
 
 UNBATCHED = {"points": 2, "labels": 1, "boxes": 2, "masks": 3}  # their dimensions
-NO_IMAGE = "no image is set; call set_image(image) first"
 
 
-class SAMPredictor:
+class SAMPredictor(OneImage):
     """Prompts by hand on one image.
 
     model: a loaded model, or one of `create_model`
@@ -34,9 +33,8 @@ class SAMPredictor:
     """
 
     def __init__(self, model: Any, preprocessing: Callable[..., Any] | None = None) -> None:
-        self.model: Sam = getattr(model, "sam", model)
+        super().__init__(getattr(model, "sam", model))
         self.preprocessing = preprocessing
-        self._encoded: Encoded | None = None
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
         """Encode an image, (H0, W0, C) with values in [0, 255]. Errors as of `encode_image`."""
@@ -80,13 +78,7 @@ class SAMPredictor:
             raise ValueError("points and labels: one is given without the other")
         given = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
         prompts, batched = _prompts(given)
-        found = predict(
-            self.model,
-            self._image(),
-            prompts,
-            multimask=multimask_output,
-            return_logits=return_logits,
-        )
+        found = self._predict(prompts, multimask_output, return_logits)
         if batched:
             return found.masks, found.scores, found.low_res
         return found.masks[0], found.scores[0], found.low_res[0]
@@ -122,11 +114,6 @@ class SAMPredictor:
         height, width = self.input_size
         stride = self.model.config.stride
         return 4 * height // stride, 4 * width // stride
-
-    def _image(self) -> Encoded:
-        if self._encoded is None:
-            raise RuntimeError(NO_IMAGE)
-        return self._encoded
 
 
 def _prompts(given: dict[str, NDArray[Any] | None]) -> tuple[Prompts, bool]:
