@@ -108,6 +108,26 @@ ERRORS = [
 ]
 
 
+def test_lines_that_do_not_say_go_by_the_option(photos, tmp_path):
+    lines = ['{"image": "a.png", "points": [[9, 9]]}']
+    lines.append('{"image": "a.png", "points": [[9, 9]], "multimask": true}')
+    found = lines_of(
+        run("photos", "--prompts", "-", "--single", cwd=tmp_path, input="\n".join(lines))
+    )
+    assert [len(line["masks"]) for line in found] == [1, 3]
+
+
+def test_paths_and_lines_that_no_system_has_cost_only_themselves(photos, tmp_path):
+    lines = [r'{"image": "a\u0000.png", "points": [[9, 9]]}', "[" * 100_000]
+    lines.append('{"image": "a.png", "points": [[9, 9]]}')
+    result = run("photos", "--prompts", "-", cwd=tmp_path, input="\n".join(lines))
+    assert result.returncode == 3
+    first, second, third = lines_of(result)
+    assert first["error"].endswith("cannot read it: embedded null byte; check the path")
+    assert second["error"].startswith("stdin line 2: maximum recursion depth exceeded")
+    assert len(third["masks"]) == 3
+
+
 @pytest.mark.parametrize("source", ["file", "stdin"])
 def test_lines_are_answered_in_order_and_wrong_ones_cost_only_themselves(source, photos, tmp_path):
     (tmp_path / "p.ndjson").write_text(LINES)
@@ -143,7 +163,7 @@ def test_each_image_is_encoded_once(photos, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_encoded", counted)
     monkeypatch.setattr(module, "_answer", lambda question, image, model: module.Answer(question))
-    found = list(module.in_order(module.answers(module.by_image(asked), None), asked))
+    found = list(module.in_order(module.answers(module.by_image(asked), None, None), asked))
     assert encoded == ["a.png", "b.png"]
     assert [answer.question.number for answer in found] == [1, 2, 3, 4, 5, 6]
 

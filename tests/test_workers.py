@@ -58,12 +58,17 @@ def comparable(outcomes):
     return [(o.job, o.result, str(o.error), o.file) for o in outcomes]
 
 
+def done_here(jobs, work, folder):
+    """What one process makes of the jobs: outcomes and files, which are taken away again."""
+    outcomes, files = comparable(run(jobs, work)), files_under(folder / "out")
+    for path in (folder / "out").iterdir():
+        path.unlink()
+    return outcomes, files
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_workers_do_what_one_process_does_in_the_order_of_the_jobs(jobs, work, tmp_path):
-    wanted = comparable(run(jobs, work))
-    files = files_under(tmp_path / "out")
-    for path in (tmp_path / "out").iterdir():
-        path.unlink()
+    wanted, files = done_here(jobs, work, tmp_path)
     found = comparable(run_in_workers(jobs, work, Engine(3, 1)))
     assert found == wanted
     assert files_under(tmp_path / "out") == files
@@ -127,6 +132,8 @@ def test_a_path_that_no_system_has_costs_itself_alone(jobs, work):
     jobs[1] = dataclasses.replace(jobs[1], source=jobs[1].source.with_name("a\0b.png"))
     outcomes = list(run_in_workers(jobs[:4], work, Engine(2, 1)))
     assert [outcome.error is None for outcome in outcomes] == [True, False, True, True]
+    for outcome in (outcomes[1], *run(jobs[1:2], work)):
+        assert str(outcome.error).endswith("cannot read it: embedded null byte; check the path")
 
 
 def test_an_error_of_the_jobs_ends_the_run_after_what_was_begun(jobs, work):
@@ -179,10 +186,7 @@ def test_large_images_are_not_worked_on_at_once(jobs, work, tmp_path):
 
 @pytest.mark.usefixtures("one_thread")
 def test_workers_of_several_devices_are_started_anew_and_find_the_same(jobs, work, tmp_path):
-    wanted = comparable(run(jobs, work))
-    files = files_under(tmp_path / "out")
-    for path in (tmp_path / "out").iterdir():
-        path.unlink()
+    wanted, files = done_here(jobs, work, tmp_path)
 
     class OfGpus(Engine):
         """Which are not here: a worker is started as there, and works on the CPU."""

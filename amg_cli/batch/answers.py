@@ -15,6 +15,8 @@ from amg_cli.generation.predict import Encoded, encode_image
 from amg_cli.generation.prompted_masks import prompted_masks
 from amg_cli.models.sam import Sam
 
+OTHERS = "the other prompts are done"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -29,9 +31,7 @@ class Answer:
     error: ImageError | None = None
 
 
-def answers(
-    asked: Iterable[Question], model: Sam, reading: Reading | None = None
-) -> Iterator[Answer]:
+def answers(asked: Iterable[Question], model: Sam, reading: Reading) -> Iterator[Answer]:
     """The answer to each prompt, one after another. An image is kept until another is asked for."""
     image: Path | None = None
     encoded: Encoded | ImageError | None = None
@@ -42,7 +42,7 @@ def answers(
             continue
         if encoded is None or question.image != image:
             image = question.image
-            encoded = _encoded(image, model, reading or Reading())
+            encoded = _encoded(image, model, reading)
         yield _answer(question, encoded, model)
 
 
@@ -87,6 +87,3 @@ def _answer(question: Question, encoded: Encoded | ImageError, model: Sam) -> An
         else:
             return Answer(question, image_hw, masks)
     return Answer(question, image_hw, error=ImageError(question.where, cause, OTHERS))
-
-
-OTHERS = "the other prompts are done"

@@ -131,7 +131,7 @@ def _file_of(path: Path) -> FileFacts:
     """Looked at before it is read, so that a file that is replaced meanwhile counts as another."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # which reading it says too
         return FileFacts()
     return FileFacts(status.st_size, status.st_mtime_ns)
 

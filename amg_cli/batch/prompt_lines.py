@@ -45,14 +45,17 @@ class Question:
     error: ImageError | None = None
 
 
-def questions(name: str, lines: Iterable[bytes], images: Path) -> Iterator[Question]:
+def questions(
+    name: str, lines: Iterable[bytes], images: Path, multimask: bool | None = None
+) -> Iterator[Question]:
     """The prompts of lines; empty ones are passed over. A wrong one has an error, with its number.
 
     name: of the file, for errors; images: the folder that images lie in, or the one image
+    multimask: of lines that do not say; None for what the prompt is
     """
     for number, line in enumerate(lines, 1):
         if line.strip():
-            yield _question(f"{name} line {number}", number, line, images)
+            yield _question(f"{name} line {number}", number, line, images, multimask)
 
 
 def prompt_of(
@@ -94,7 +97,7 @@ def why_outside(prompts: Prompts, image_hw: tuple[int, int]) -> str:
     return ""
 
 
-def _question(where: str, number: int, line: bytes, images: Path) -> Question:
+def _question(where: str, number: int, line: bytes, images: Path, usual: bool | None) -> Question:
     """The prompt of a line, or its error."""
     values: Any = {}
     try:
@@ -109,12 +112,12 @@ def _question(where: str, number: int, line: bytes, images: Path) -> Question:
             values.get("points"), values.get("labels"), values.get("box"),
             None if mask is None else Path(mask),
         )  # fmt: skip
-        multimask = values.get("multimask", is_ambiguous(prompts))
+        multimask = values.get("multimask", is_ambiguous(prompts) if usual is None else usual)
         if not isinstance(multimask, bool):
             raise TypeError(f"multimask: true or false is wanted, not {briefly(multimask)}")
     except OSError as error:
         cause = f"{error.filename}: {reason(error)}"
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         cause = str(error)
     else:
         return Question(where, number, values.get("id"), image, prompts, multimask)

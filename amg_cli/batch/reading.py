@@ -93,7 +93,7 @@ def look_ahead(path: Path, reading: Reading) -> int:
     """
     try:
         data = _read_bytes(path, reading.max_pixels)
-    except (ImageError, ValueError):  # as for a path that no system has
+    except ImageError:
         return 0
     return declared_pixels(data, reading.max_pixels)
 
@@ -112,6 +112,8 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
         raise ImageError(path, "no such file", "it may have been moved since") from error
     except OSError as error:
         raise ImageError(path, f"cannot read it: {reason(error)}", "check the path") from error
+    except ValueError as error:  # a path that no system has
+        raise ImageError(path, f"cannot read it: {error}", "check the path") from error
     except MemoryError as error:
         raise ImageError(path, *NO_MEMORY) from error
 

@@ -135,10 +135,11 @@ def _questions(values: dict[str, Any]) -> Iterator[Iterable[Question]]:
     from amg_cli.batch.prompt_lines import questions
 
     if values["prompts"] == STDIO:
-        yield questions("stdin", sys.stdin.buffer, values["image"])
+        yield questions("stdin", sys.stdin.buffer, values["image"], values["multimask"])
         return
     with _opened(values["prompts"]) as file:
-        yield list(questions(str(values["prompts"]), file, values["image"]))
+        name = str(values["prompts"])
+        yield list(questions(name, file, values["image"], values["multimask"]))
 
 
 def _by_hand(values: dict[str, Any]) -> list[Question]:
