@@ -178,6 +178,7 @@ def test_whatever_fails_is_one_line_and_exit_code_3(error, line, photos, tmp_pat
     assert list(Path(tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on memory, and its measure")
 def test_where_memory_runs_out_fewer_prompts_are_worked_on_at_a_time(tmp_path):
     receive, send = LIBRARIES.Pipe(duplex=False)

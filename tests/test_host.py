@@ -290,6 +290,7 @@ def test_what_is_the_whole_processs_is_set_by_commands_and_in_forks_only():
 # Threads of the host's own
 
 
+@pytest.mark.slow
 def test_generating_in_two_threads_changes_no_threads_number_and_no_mask(coffee, nano):
     before = torch.get_num_threads()
     torch.set_num_threads(4)

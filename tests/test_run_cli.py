@@ -118,6 +118,7 @@ def test_the_first_line_comes_before_the_list_has_ended(photos, tmp_path):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs signals")
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(photos, tmp_path):
     arguments = ["--input", "photos", *ALL_FORMATS, "--workers", "2", "--quiet"]
