@@ -90,6 +90,19 @@ def clicks() -> str:
     return markdown(["milliseconds", "a click, three masks", "", "a box, one mask", ""], cells)
 
 
+def gpu() -> str:
+    """Milliseconds of one image on a GPU, without start-up, by each contender."""
+    runs = json.loads((RESULTS / "gpu-vit_t.json").read_text())["runs"]
+    images = list(dict.fromkeys(run["image"] for run in runs))
+    median = {(run["contender"], run["image"]): statistics.median(run["seconds"]) for run in runs}
+    rows = []
+    for name in dict.fromkeys(run["contender"] for run in runs):
+        cells = [f"{1000 * median[name, image]:.0f}" for image in images]
+        ratios = [median["mobile_sam", image] / median[name, image] for image in images]
+        rows.append([name, *cells, f"{statistics.median(ratios):.1f} ×"])
+    return markdown(["milliseconds", *images, "faster"], rows)
+
+
 def quality() -> str:
     """Class-agnostic average recall of each method on each COCO-like data set."""
     head = ["", "data", "masks an image", "AR@100", "AR@1000", "small", "medium", "large"]
@@ -143,7 +156,7 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-TABLES = (speed, folder, encoders, clicks, cost, quality, partitions)
+TABLES = (speed, folder, encoders, clicks, cost, gpu, quality, partitions)
 
 
 def with_tables(text: str) -> str:

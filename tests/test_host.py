@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from amg_cli import GenerationConfig, generate, load_model
-from amg_cli.core.host import without_autocast
+from amg_cli.core.host import in_own_precision
 from amg_cli.generation.predict import encode_image, predict
 from amg_cli.generation.prompts import Prompts as PromptsByHand
 from amg_cli.models.modes import Modes
@@ -192,7 +192,7 @@ def test_a_16_bit_encoder_is_so_inside_autocast_too(tiny_model, monkeypatch):
 
 
 def test_autocast_is_the_callers_again_afterwards_and_after_an_error():
-    @without_autocast
+    @in_own_precision
     def fails():
         assert not torch.is_autocast_enabled("cpu")
         raise ValueError("of the function")
@@ -274,7 +274,7 @@ def test_the_test_of_types_and_devices_sees_what_names_neither():
     assert not unnamed("torch.eye(3, dtype=torch.float64, device='cpu')")
 
 
-def test_what_is_the_whole_processs_is_set_by_commands_and_in_forks_only():
+def test_what_is_the_whole_processs_is_set_by_commands_and_in_forks_or_set_back():
     found = {
         (str(module.relative_to(REPOSITORY / "amg_cli")), ast.unparse(node))
         for module in (REPOSITORY / "amg_cli").rglob("*.py")
@@ -282,9 +282,73 @@ def test_what_is_the_whole_processs_is_set_by_commands_and_in_forks_only():
         if isinstance(node, ast.Attribute) and node.attr in OF_THE_PROCESS.split()
     }
     assert found == {
+        ("core/host.py", "torch.set_float32_matmul_precision"),  # as the next tests see
         ("models/devices.py", "torch.set_num_threads"),  # of `set_threads`, which `--threads` calls
         ("models/threads.py", "torch.set_num_threads"),  # of a child by fork
     }
+
+
+TF32 = """
+import sys, threading
+import torch
+from torch import backends
+from amg_cli.core.host import without_tf32
+
+def settings():
+    found = []
+    for read in (torch.get_float32_matmul_precision, lambda: backends.cudnn.allow_tf32):
+        try:
+            found.append(read())
+        except RuntimeError:  # torch's, of one way to set it mixed with the other
+            found.append("mixed")
+    for part in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
+        found.append(getattr(part, "fp32_precision", None))
+    return found
+
+exec(sys.argv[1])
+before = settings()
+with without_tf32():
+    first = settings()
+    entered, over = threading.Event(), threading.Event()
+
+    def other():
+        with without_tf32():
+            entered.set()
+            over.wait(60)
+            assert settings() == first
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait(60)
+    assert (torch.get_float32_matmul_precision(), backends.cuda.matmul.allow_tf32) == ("highest", 0)
+assert settings() == first  # the other is inside
+over.set()
+thread.join()
+assert settings() == before, (settings(), before)
+print(first)
+"""
+
+
+@pytest.mark.parametrize(
+    "as_set",
+    [
+        "pass",
+        "torch.set_float32_matmul_precision('medium')",
+        "backends.cudnn.allow_tf32 = False",
+        "backends.cuda.matmul.allow_tf32 = True",
+        "backends.cudnn.conv.fp32_precision = 'ieee'",
+        "backends.cudnn.rnn.fp32_precision = 'tf32'; backends.cudnn.conv.fp32_precision = 'ieee'",
+        "backends.cuda.matmul.fp32_precision = 'tf32'",
+    ],
+)
+def test_tf32_is_off_until_the_last_thread_is_out_and_then_as_it_was(as_set):
+    """However the caller has set it. These settings can be read where no GPU is."""
+    if "fp32_precision" in as_set and not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this torch has only the older way to set it")
+    command = [sys.executable, "-c", TF32, as_set]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert "tf32" not in ended.stdout.replace("None", "")
+    assert ended.stdout.startswith("['highest', ")
 
 
 # Threads of the host's own

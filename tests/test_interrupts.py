@@ -150,10 +150,10 @@ def test_a_second_signal_ends_at_once_what_the_first_has_not_ended(number):
 
 @pytest.fixture
 def started(tmp_path, noise):
-    """`amg` at work on its second image, whose prompts take long."""
+    """`amg` at work on its second image, whose prompts take long on a CPU."""
     for name in "abc":
         save(tmp_path / f"photos/{name}.png", noise)
-    arguments = ["--input", "photos", "--output", "out", *SMALL_MODEL]
+    arguments = ["--input", "photos", "--output", "out", "--device", "cpu", *SMALL_MODEL]
     process = subprocess.Popen(
         [AMG, *arguments, *FEW_POINTS, "--points-per-side", "24"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

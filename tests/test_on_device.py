@@ -101,9 +101,10 @@ def test_nothing_waits_for_the_device(decoder):
         frame = EncodedView.of(Discs(), np.zeros((60, 90, 3), np.uint8), view).frame
         encoded = EncodedView(view, Encoded(frame, embedding), view.unit_grid, (60, 90))
         points = encoded.input_xy().to("meta")
-        drawn, measured = on_device.measure(model, encoded, points, torch.arange(256), config)
+        scores, drawn = on_device.draw(model, encoded, points, 64)
+        measured = on_device.measure(torch.cat(drawn), encoded, 0.0, config)
     assert [low_res.shape for low_res in drawn] == 4 * [(192, 16, 16)]
-    assert measured.boxes_xyxy.shape == (768, 4)
+    assert (scores.shape, measured.boxes_xyxy.shape) == ((256, 3), (768, 4))
     with pytest.raises((NotImplementedError, RuntimeError)):
         measured.boxes_xyxy.cpu()
 
@@ -116,7 +117,8 @@ def test_nothing_waits_on_cuda(noise):
     points = encoded.input_xy().to("cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        on_device.measure(model, encoded, points, torch.arange(256), config)
+        _, drawn = on_device.draw(model, encoded, points, 256)
+        on_device.measure(torch.cat(drawn), encoded, 0.0, config)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from amg_cli.core.resample import resize_bilinear
+from amg_cli.core.resample import resize_on_device
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,26 @@ class Frame:
             return cls(image_hw, (height, width), (padded[0], padded[1]))
         return cls(image_hw, (height, width), input_size_hw)
 
-    def resize(self, image_rgb: NDArray[np.uint8]) -> Tensor:
-        """Scale to `resized_hw` as the reference does. (H, W, 3) uint8 -> (3, h, w) uint8."""
-        return torch.from_numpy(resize_bilinear(image_rgb, self.resized_hw)).permute(2, 0, 1)
+    def resize(self, image_rgb: NDArray[np.uint8], device: torch.device | None = None) -> Tensor:
+        """Scale to `resized_hw` as the reference does. (H, W, 3) uint8 -> (3, h, w) uint8.
+
+        device: where it is done, and what is found lies; None for the CPU
+        """
+        image = torch.from_numpy(np.array(image_rgb, order="C")).to(device or "cpu")
+        return resize_on_device(image, self.resized_hw).permute(2, 0, 1)
 
     def model_input(
         self,
         image_rgb: NDArray[np.uint8],
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        device: torch.device | None = None,
     ) -> Tensor:
-        """Resized, normalised, zero-padded. (H, W, 3) uint8 -> (1, 3, *input_hw) float32."""
-        return self.pad(normalised(self.resize(image_rgb), mean, std))[None]
+        """Resized, normalised, zero-padded. (H, W, 3) uint8 -> (1, 3, *input_hw) float32.
+
+        device: as of `resize`
+        """
+        return self.pad(normalised(self.resize(image_rgb, device), mean, std))[None]
 
     def pad(self, pixels: Tensor) -> Tensor:
         """Zeros right and below. (…, h, w) of `resized_hw` -> (…, *input_hw)."""

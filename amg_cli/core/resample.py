@@ -15,45 +15,60 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-WEIGHT_ONE = 1 << 22
-ROWS_PER_BLOCK = 32
-ROWS_PER_STRIP = 128  # small enough to stay in the cache
+WEIGHT_BITS = 22
+WEIGHT_ONE = 1 << WEIGHT_BITS
+ROWS_PER_STRIP = 64  # of a CPU: few enough to stay in its cache
 
 
 def resize_bilinear(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     """Bilinear with antialias, equal to Pillow's `Image.resize`. (H, W, C) -> (*size_hw, C)."""
-    height, width = size_hw
-    shape = (image.shape[0], width, image.shape[2])
-    narrow = torch.empty(shape, dtype=torch.uint8, device="cpu")
-    for start in range(0, image.shape[0], ROWS_PER_STRIP):
-        strip = slice(start, start + ROWS_PER_STRIP)
-        columns = torch.from_numpy(np.array(image[strip].transpose(1, 0, 2), order="C"))
-        narrow[strip] = _resize_first_axis(columns, width).transpose(0, 1)
-    return _resize_first_axis(narrow, height).numpy()
+    return resize_on_device(torch.from_numpy(np.array(image, order="C")), size_hw).numpy()
 
 
-def _resize_first_axis(lines: Tensor, length: int) -> Tensor:
-    """(L, M, C) uint8 -> (length, M, C) uint8.
+def resize_on_device(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """The same where the image is. (H, W, C) uint8 -> (*size_hw, C)."""
+    for axis, length in ((1, size_hw[1]), (0, size_hw[0])):
+        if image.shape[axis] != length:
+            image = _resize(image, axis, length)
+    return image
 
-    Each result weighs a few neighbouring lines, so the matrix of weights is a narrow band. It is
-    multiplied block by block in float64, where sums of such whole numbers are exact.
+
+def _resize(image: Tensor, axis: int, length: int) -> Tensor:
+    """(H, W, C) uint8, one axis of it resized."""
+    first, weights = _weights(image.shape[axis], length)
+    height, width, channels = image.shape
+    shape = (height, length) if axis else (length, width)
+    resized = image.new_empty((*shape, channels))
+    step = ROWS_PER_STRIP if image.device.type == "cpu" else shape[0]
+    for start in range(0, shape[0], step):
+        rows = slice(start, start + step)
+        if axis:
+            resized[rows] = _weighed(image[rows], axis, first, weights)
+        else:
+            resized[rows] = _weighed(image, axis, first[rows], weights[rows])
+    return resized
+
+
+def _weighed(
+    image: Tensor, axis: int, first: NDArray[np.int64], weights: NDArray[np.int32]
+) -> Tensor:
+    """Weighed sums of an axis' lines, one under each result's triangle after another.
+
+    first (R,), weights (R, K): of R results. The sums have at most 31 bits.
     """
-    if lines.shape[0] == length:
-        return lines
-    first, weights = _weights(lines.shape[0], length)
-    flat = lines.flatten(1)
-    resized = torch.empty((length, flat.shape[1]), dtype=torch.uint8, device="cpu")
-    for start in range(0, length, ROWS_PER_BLOCK):
-        block = slice(start, start + ROWS_PER_BLOCK)
-        band = _band(first[block], weights[block])
-        source = flat[first[start] : first[start] + band.shape[1]]
-        sums = torch.from_numpy(band[:, : len(source)]) @ source.double()
-        torch.floor(sums.div_(WEIGHT_ONE).add_(0.5), out=sums)
-        resized[block] = sums  # at most 255, as no weight is negative
-    return resized.view(length, *lines.shape[1:])
+    sums = torch.full((), WEIGHT_ONE // 2, dtype=torch.int32, device=image.device)
+    for offset, of_offset in enumerate(weights.T):
+        if of_offset.any():
+            lines = np.minimum(first + offset, image.shape[axis] - 1)
+            index = torch.from_numpy(lines).to(image.device)
+            weight = torch.from_numpy(of_offset).to(image.device)
+            lined_up = weight.view(-1, *(1,) * (2 - axis))
+            weighed = image.index_select(axis, index).to(torch.int32).mul_(lined_up)
+            sums = weighed.add_(sums)
+    return sums.bitwise_right_shift_(WEIGHT_BITS)
 
 
-def _weights(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _weights(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """The first line under each result's triangle, (new,), and the weights from there, (new, K)."""
     scale = old / new
     support = max(scale, 1.0)
@@ -63,13 +78,5 @@ def _weights(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float64]
     lines = first[:, None] + np.arange(math.ceil(support) * 2 + 1)
     triangle = np.maximum(1 - np.abs((lines - centre[:, None] + 0.5) / support), 0)
     triangle[lines >= end[:, None]] = 0
-    return first, np.floor(triangle / triangle.sum(axis=1, keepdims=True) * WEIGHT_ONE + 0.5)
-
-
-def _band(first: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rows of weights, each at its own place, as one dense matrix that starts at first[0]."""
-    offset = first - first[0]
-    band = np.zeros((len(first), offset[-1] + weights.shape[1]))
-    places = offset[:, None] + np.arange(weights.shape[1])
-    np.put_along_axis(band, places, weights, axis=1)
-    return band
+    weights = np.floor(triangle / triangle.sum(axis=1, keepdims=True) * WEIGHT_ONE + 0.5)
+    return first, weights.astype(np.int32)

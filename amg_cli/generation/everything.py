@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.host import without_autocast
+from amg_cli.core.host import in_own_precision
 from amg_cli.core.image import ImageLike
 from amg_cli.core.mask import Mask
 from amg_cli.generation.propose import propose
@@ -16,7 +16,7 @@ from amg_cli.generation.select import select
 from amg_cli.models.sam import Sam
 
 
-@without_autocast
+@in_own_precision
 def generate(
     image_rgb: ImageLike,
     model: Sam,

@@ -1,8 +1,8 @@
-"""Candidates on a GPU, which nothing waits for inside the loop over prompts.
+"""Candidates on a GPU, for which nothing waits but a look every thousand prompts.
 
-There a group of prompts is drawn whole and measured at once, in shapes that do not depend on what
-is found. The CPU looks when a round of a thousand prompts is done, and only masks that survive
-suppression become RLEs.
+There a group of prompts is drawn whole, in shapes that do not depend on what is found. When a round
+of a thousand prompts is asked for, the CPU looks at their scores; masks that pass are measured, all
+at once, and it looks again. Only those that survive suppression become RLEs.
 `propose` has the other way, for a CPU: it skips what does not pass, mask by mask.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,26 +29,45 @@ from amg_cli.generation.select import high_pred_iou, is_stable, staying_within
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Sam
 
-GROUP = 64  # prompts decoded in one call, always this many: the last are padded
+# Prompts decoded in one call, always so many: the last are padded. A call is a thousand small
+# steps, which a CPU takes longer to ask for than a large GPU to do for SMALL_GROUP prompts; GROUP
+# takes 5 GB.
+GROUP, SMALL_GROUP = 256, 64
+LARGE_GPU_BYTES = 12e9
 BATCHES_A_ROUND = 16  # batches of prompts between two looks: by default 1,024 prompts, 0.8 GB
 PIXELS_AT_A_TIME = 2**26  # of masks at the image's size, or the input's: 0.25 GB of logits
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """K masks at low resolution, on the device: low_res (K, h, w) logits.
+
+    And on the CPU pred_iou (K,), and prompt (K,), the index of each one's point.
+    """
+
+    low_res: Tensor
+    pred_iou: Tensor
+    prompt: Tensor
+
+    def __getitem__(self, index: Tensor) -> Drawn:
+        """Those that `index`, on the CPU, names."""
+        low_res = self.low_res[index.to(self.low_res.device)]
+        return Drawn(low_res, self.pred_iou[index], self.prompt[index])
 
 
 @dataclass(frozen=True)
 class Measured:
     """K masks, measured at the crop's size.
 
-    pred_iou (K,); boxes_xyxy (K, 4); prompt (K,): the index of each one's point
     nb_pixels, nb_high, nb_low: (K,), those over the threshold, over it plus the stability score's
         offset, and over it less that
+    boxes_xyxy: (K, 4)
     """
 
-    pred_iou: Tensor
     nb_pixels: Tensor
     nb_high: Tensor
     nb_low: Tensor
     boxes_xyxy: Tensor
-    prompt: Tensor
 
     @property
     def stability_score(self) -> Tensor:
@@ -62,11 +82,22 @@ class Measured:
         """The same on the CPU, which waits for them."""
         return Measured(*(column.cpu() for column in vars(self).values()))
 
-    @staticmethod
-    def concat(parts: Sequence[Measured]) -> Measured:
-        """All of `parts`, in order."""
-        columns = zip(*(vars(part).values() for part in parts), strict=True)
-        return Measured(*(torch.cat(column) for column in columns))
+
+Part = TypeVar("Part", Drawn, Measured)
+
+
+def concat(parts: Sequence[Part]) -> Part:
+    """All of `parts`, in order."""
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return type(parts[0])(*(torch.cat(column) for column in columns))
+
+
+def group_size(device: torch.device) -> int:
+    """How many prompts a device decodes in one call. Masks depend on it no more than on the GPU."""
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+        return GROUP if memory >= LARGE_GPU_BYTES else SMALL_GROUP
+    return SMALL_GROUP
 
 
 def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -> Candidates:
@@ -74,95 +105,95 @@ def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -
 
     It does so here too, by the same function, so that the others need no RLE.
     """
+    threshold, group = model.config.mask_threshold, group_size(model.device)
     points_xy = crop.input_xy()
-    nb_padded = -(-len(points_xy) // GROUP) * GROUP
+    nb_padded = -(-len(points_xy) // group) * group
     indices = torch.arange(nb_padded, dtype=torch.int64, device="cpu")
     points_xy = points_xy[indices.clamp(max=len(points_xy) - 1)].to(model.device)
-    size = -(-BATCHES_A_ROUND * config.points_per_batch // GROUP) * GROUP
-    low_res, found = [], []
-    for points, prompts in zip(
-        torch.split(points_xy, size), torch.split(indices, size), strict=True
-    ):
-        drawn, measured = measure(model, crop, points, prompts, config)
-        measured = measured.cpu()
+    size = -(-BATCHES_A_ROUND * config.points_per_batch // group) * group
+    parts, found = [], []
+    for first in range(0, nb_padded, size):
+        scores, low_res = draw(model, crop, points_xy[first : first + size], group)
+        drawn = _likely(scores, low_res, first, config, len(crop.points_xy))
+        measured = measure(drawn.low_res, crop, threshold, config).cpu()
         passing = _passing(measured, crop, config)
-        low_res.append(_rows(drawn, passing))
+        parts.append(drawn[passing])
         found.append(measured[passing])
-    count("prompts", len(crop.points_xy))
-    candidates = Measured.concat(found)
+    drawn, measured = concat(parts), concat(found)
     with timed("nms"):
-        boxes_xyxy = candidates.boxes_xyxy.to(model.device)
-        kept = staying_within(boxes_xyxy, candidates.pred_iou, config)
+        boxes_xyxy = measured.boxes_xyxy.to(model.device)
+        kept = staying_within(boxes_xyxy, drawn.pred_iou, config)
+    drawn, measured = drawn[kept], measured[kept]
     with timed("rle"):
-        rles = _rles(_rows(low_res, kept), crop, model.config.mask_threshold)
-    best = candidates[kept]
-    return crop.candidates(rles, best.boxes_xyxy, best.pred_iou, best.stability_score, best.prompt)
+        rles = _rles(drawn.low_res, crop, threshold)
+    return crop.candidates(
+        rles, measured.boxes_xyxy, drawn.pred_iou, measured.stability_score, drawn.prompt
+    )
 
 
-def measure(
-    model: Sam, crop: EncodedView, points_xy: Tensor, prompts: Tensor, config: GenerationConfig
-) -> tuple[list[Tensor], Measured]:
-    """Draw and measure every mask of some points, whole groups. Nothing here waits for the device.
+def draw(
+    model: Sam, crop: EncodedView, points_xy: Tensor, group: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Draw every mask of N points, whole groups. Nothing here waits for the device.
 
-    points_xy: (N, 2), of the model's input, on the device; prompts: (N,), their indices
-    -> logits (K, h, w) of each group; measures of all
+    points_xy: (N, 2), of the model's input, on the device
+    -> scores (N, M); of each group's masks logits (group * M, h, w)
     """
-    drawn, parts = [], []
-    labels = torch.full((GROUP, 1), FOREGROUND, dtype=torch.int64, device=points_xy.device)
-    for points, of_group in zip(
-        torch.split(points_xy, GROUP), torch.split(prompts, GROUP), strict=True
-    ):
+    scores, drawn = [], []
+    labels = torch.full((group, 1), FOREGROUND, dtype=torch.int64, device=points_xy.device)
+    for points in torch.split(points_xy, group):
         with timed("prompts"):
             decoded = model.decode(crop.embedding, Prompts(points[:, None], labels))
         with timed("logits"):
-            low_res = decoded.logits()
-        with timed("upsample"):
-            found = _counts_and_boxes(low_res, crop, model.config.mask_threshold, config)
-        of_mask = of_group.repeat_interleave(decoded.scores.shape[1])
-        drawn.append(low_res)
-        parts.append(Measured(decoded.scores.flatten(), *found, of_mask))
-    return drawn, Measured.concat(parts)
+            drawn.append(decoded.logits())
+        scores.append(decoded.scores)
+    return torch.cat(scores), drawn
 
 
-def _counts_and_boxes(
+def _likely(
+    scores: Tensor, low_res: Sequence[Tensor], first: int, config: GenerationConfig, nb_points: int
+) -> Drawn:
+    """Of what `draw` gives for the points from `first` on, the masks that pass the score.
+
+    nb_points: of all; those after them are padding
+    """
+    scores = scores.cpu()
+    keep = high_pred_iou(scores, config)
+    keep[max(0, nb_points - first) :] = False
+    count("prompts", min(len(scores), nb_points - first))
+    count("candidates", min(len(scores), nb_points - first) * scores.shape[1])
+    count("after IoU", int(keep.sum()))
+    of_groups = torch.split(keep.flatten(), [len(part) for part in low_res])
+    rows = [part[of.to(part.device)] for part, of in zip(low_res, of_groups, strict=True)]
+    return Drawn(torch.cat(rows), scores[keep], first + keep.nonzero()[:, 0])
+
+
+def measure(
     low_res: Tensor, crop: EncodedView, threshold: float, config: GenerationConfig
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As in `Measured`: nb_pixels, nb_high, nb_low and boxes_xyxy of masks (K, h, w)."""
+) -> Measured:
+    """Measure masks (K, h, w). Nothing here waits for the device."""
     offset = config.stability_score_offset
-    counts: list[list[Tensor]] = [[], [], []]
-    boxes = []
+    bounds = (threshold, threshold + offset, threshold - offset)
+    parts = []
     for part in torch.split(low_res, _masks_at_a_time(crop)):
-        logits = crop.frame.to_image_logits(part)
-        bounds = (threshold, threshold + offset, threshold - offset)
-        for column, bound in zip(counts, bounds, strict=True):
-            column.append((logits > bound).sum(dim=(1, 2)))
-        boxes.append(mask_boxes(logits > threshold))
-    nb_pixels, nb_high, nb_low = (torch.cat(column) for column in counts)
-    return nb_pixels, nb_high, nb_low, torch.cat(boxes)
+        with timed("upsample"):
+            logits = crop.frame.to_image_logits(part)
+            masks, high, low = (logits > bound for bound in bounds)
+            nb_pixels, nb_high, nb_low = (_nb_true(each) for each in (masks, high, low))
+            parts.append(Measured(nb_pixels, nb_high, nb_low, mask_boxes(masks)))
+    return concat(parts)
+
+
+def _nb_true(masks: Tensor) -> Tensor:
+    """(K, H, W) bool -> (K,) int32. As bytes, which torch adds faster than it does bool."""
+    return masks.view(torch.uint8).flatten(1).sum(dim=1, dtype=torch.int32)
 
 
 def _passing(measured: Measured, crop: EncodedView, config: GenerationConfig) -> Tensor:
-    """Which pass the thresholds, are not empty, and end at no inner edge of the crop: indices."""
-    real = measured.prompt < len(crop.points_xy)
-    likely = high_pred_iou(measured.pred_iou, config) & real
-    stable = is_stable(measured.stability_score, config) & (measured.nb_pixels > 0) & likely
-    count("candidates", int(real.sum()))
-    count("after IoU", int(likely.sum()))
+    """Which are stable, not empty, and end at no inner edge of the crop: indices."""
+    stable = is_stable(measured.stability_score, config) & (measured.nb_pixels > 0)
     count("after stability", int(stable.sum()))
     return (stable & ~crop.is_cut(measured.boxes_xyxy)).nonzero()[:, 0]
-
-
-def _rows(parts: Sequence[Tensor], index: Tensor) -> Tensor:
-    """Rows of `parts`, as if these were one tensor, without making it. index: (K,), on the CPU."""
-    sizes = [len(part) for part in parts]
-    ends = torch.tensor(sizes, dtype=torch.int64, device="cpu").cumsum(0)
-    of_row = torch.searchsorted(ends, index, right=True)
-    rows = parts[0].new_empty(len(index), *parts[0].shape[1:])
-    for i, part in enumerate(parts):
-        mine = (of_row == i).nonzero()[:, 0]
-        local = index[mine] - (ends[i] - len(part))
-        rows[mine.to(part.device)] = part[local.to(part.device)]
-    return rows
 
 
 def _rles(low_res: Tensor, crop: EncodedView, threshold: float) -> list[Rle]:

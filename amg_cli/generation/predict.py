@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amg_cli.core.frame import Frame
-from amg_cli.core.host import without_autocast
+from amg_cli.core.host import in_own_precision
 from amg_cli.core.image import ImageLike, as_pixels
 from amg_cli.core.timings import timed
 from amg_cli.generation.arguments import check_model
@@ -75,11 +75,11 @@ def encode_image(model: Sam, image_rgb: ImageLike, *, draw_padding: bool = True)
     pixels = as_pixels(image_rgb, len(model.config.mean))
     frame = model.config.frame((pixels.shape[0], pixels.shape[1]))
     with timed("resize"):
-        model_input = frame.model_input(pixels, model.config.mean, model.config.std)
+        model_input = frame.model_input(pixels, model.config.mean, model.config.std, model.device)
     return encode_input(model, model_input, frame, draw_padding)
 
 
-@without_autocast
+@in_own_precision
 @torch.inference_mode()
 def encode_input(
     model: Sam, model_input: Tensor, frame: Frame, draw_padding: bool = True
@@ -144,7 +144,7 @@ def predictions(
         yield predict_in_input(model, encoded, of_input, multimask, return_logits)
 
 
-@without_autocast
+@in_own_precision
 @torch.inference_mode()
 def predict_in_input(
     model: Sam,

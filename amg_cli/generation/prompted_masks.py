@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.host import without_autocast
+from amg_cli.core.host import in_own_precision
 from amg_cli.core.mask import Mask
 from amg_cli.generation.drawing import draw_masks
 from amg_cli.generation.predict import Encoded
@@ -20,7 +20,7 @@ from amg_cli.models.sam import Sam
 OFFSET = GenerationConfig().stability_score_offset
 
 
-@without_autocast
+@in_own_precision
 @torch.inference_mode()
 def prompted_masks(
     model: Sam, encoded: Encoded, prompts: Prompts, multimask: bool = True

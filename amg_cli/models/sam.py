@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amg_cli.core.host import without_autocast
+from amg_cli.core.host import in_own_precision
 from amg_cli.models.configs import SamConfig
 from amg_cli.models.decoders.two_way import TwoWayDecoder
 from amg_cli.models.encoders.tiny_vit import TinyVit
@@ -54,7 +54,7 @@ class Sam(nn.Module):
         """Where the model is, and its inputs must be."""
         return self.prompt_encoder.device
 
-    @without_autocast
+    @in_own_precision
     def encode(self, image: Tensor) -> Embedding:
         """Normalised, padded images to embeddings. (B, 3, H, W) -> B embeddings."""
         precision = self.modes.precision
@@ -70,7 +70,7 @@ class Sam(nn.Module):
         positions = self.prompt_encoder.cell_positions(cells_hw)
         return Embedding(levels, positions, self.prompt_encoder.no_mask, input_hw)
 
-    @without_autocast
+    @in_own_precision
     def prepare(self, embedding: Embedding, resized_hw: tuple[int, int] | None = None) -> Embedding:
         """The embedding of one image, readied for many prompts; for inference.
 
@@ -85,7 +85,7 @@ class Sam(nn.Module):
         shared = self.mask_decoder.prepare(embedding, (height, width), self.modes)
         return replace(embedding, shared=shared)
 
-    @without_autocast
+    @in_own_precision
     def decode(self, embedding: Embedding, prompts: Prompts, multimask: bool = True) -> Decoded:
         """Score the masks of N prompts on one image (B = 1); draw them with `Decoded.logits`.
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from amg_cli.core.host import without_autocast
+from amg_cli.core.host import in_own_precision
 from amg_cli.models.configs import TwoWayConfig
 from amg_cli.models.decoders.transformer import PlainImage, TwoWayTransformer
 from amg_cli.models.fast.factors import Factors
@@ -201,7 +201,7 @@ class TwoWayDecoded:
     hypernetworks: list[nn.Module]
     canvas: Canvas
 
-    @without_autocast
+    @in_own_precision
     def logits(self, keep: Tensor | None = None) -> Tensor:
         """As `Decoded`."""
         kernels = torch.stack(
