@@ -37,6 +37,8 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.core.mask import Mask
 from amg_cli.formats import reference_rle
+from amg_cli.formats.format import Output
+from amg_cli.formats.result import Result
 
 SCALES = (800, 400, 200, 100, 50)
 MIN_SIZE_PX = 50
@@ -134,9 +136,12 @@ def main(method: str, inputs: tuple[Path, ...], output: Path, max_masks: int) ->
         if target.exists():
             continue
         try:
-            masks = pooled_masks(METHODS[method](read_image(source.path)), max_masks)
+            image_rgb = read_image(source.path)
+            masks = pooled_masks(METHODS[method](image_rgb), max_masks)
+            size_hw = image_rgb.shape[0], image_rgb.shape[1]
+            result = Result(0, source.relative, source.relative, size_hw, masks)
             with committed(target, overwrite=False) as path:
-                reference_rle.write(masks, path)
+                reference_rle.write(result, Output(path, target))
         except ImageError as error:
             tqdm.write(str(error), file=sys.stderr)
             exit_code = error.exit_code

@@ -166,8 +166,8 @@ def test_a_run_commits_each_image_and_goes_on_after_a_failure(photos, tmp_path, 
     ],
 )  # fmt: skip
 def test_whatever_fails_is_one_line_and_exit_code_3(error, line, photos, tmp_path, tiny_model):
-    def fail(masks, path):
-        path.write_text("half")
+    def fail(result, output):
+        output.path.write_text("half")
         raise error
 
     job = jobs_of(photos, tmp_path)[0]

@@ -16,6 +16,7 @@ from amg_cli.evaluate.partitions import flatten
 from amg_cli.formats import reference_png, reference_rle
 from tests.command import FEW_POINTS, amg, files_under
 from tests.eval_data import block, coco_image, made, write_json
+from tests.writing import write
 
 SIZE_HW = (40, 60)
 THING = block(SIZE_HW, 0, 0, 20, 30)  # 600 pixels, small
@@ -69,9 +70,9 @@ def write_masks(folder, masks=MASKS, png=()):
     folder.mkdir()
     for name, found in masks.items():
         if name in png:
-            reference_png.write(found, folder / name)
+            write(reference_png.FORMAT, found, folder / name)
         else:
-            reference_rle.write(found, folder / f"{name}.json")
+            write(reference_rle.FORMAT, found, folder / f"{name}.json")
     return folder
 
 
@@ -481,7 +482,7 @@ def test_masks_are_generated_kept_and_not_made_again(tmp_path, random_checkpoint
     assert scores["one point"]["segments"] == scores["one box"]["segments"] == 2  # not the dot
     assert 0 < scores["one box"]["first"] <= scores["one box"]["best of three"] <= 1
 
-    reference_rle.write([made(THING)], tmp_path / "kept/a.png.json")
+    write(reference_rle.FORMAT, [made(THING)], tmp_path / "kept/a.png.json")
     (tmp_path / "kept/sub/b.json").unlink()
     (tmp_path / "photos/sub/b.png").write_bytes(b"")
     second = amg_eval(*run, "--json", "second.json", cwd=tmp_path)
@@ -539,7 +540,7 @@ def test_masks_of_other_weights_are_named_by_their_hash(kept, tmp_path, random_c
 
 def test_masks_of_an_unknown_maker_are_not_taken_for_ones_own(kept, tmp_path):
     (tmp_path / "out").mkdir()
-    reference_rle.write([], tmp_path / "out/a.json")
+    write(reference_rle.FORMAT, [], tmp_path / "out/a.json")
     assert kept() == (1, "amg: out: nothing says what made the masks in it" + REMEDY)
     (tmp_path / "out/a.json").unlink()
     assert kept() == (0, "")

@@ -11,6 +11,7 @@ from amg_cli.formats import reference_png, reference_rle
 from amg_cli.formats.found import find_masks, masks_of
 from amg_cli.formats.reference_record import reference_record
 from tests.eval_data import block, drawing, made
+from tests.writing import write as write_masks
 
 SIZE_HW = (6, 8)
 MASKS = [made(block(SIZE_HW, 1, 1, 4, 5), 0.75), made(block(SIZE_HW, 0, 0, 6, 8), 0.5)]
@@ -22,7 +23,7 @@ def write(folder, *names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         format_ = (reference_rle if path.suffix == ".json" else reference_png).FORMAT
-        format_.write(MASKS, path)
+        write_masks(format_, MASKS, path)
 
 
 def keys(folder):
@@ -101,8 +102,8 @@ def test_a_table_of_another_kind_and_hidden_folders_are_passed_over(tmp_path):
 
 
 def test_an_image_without_masks_is_found_with_none(tmp_path):
-    reference_rle.write([], tmp_path / "a.json")
-    reference_png.write([], tmp_path / "b")
+    write_masks(reference_rle.FORMAT, [], tmp_path / "a.json")
+    write_masks(reference_png.FORMAT, [], tmp_path / "b")
     assert [there.read() for there in find_masks(tmp_path).values()] == [[], []]
 
 

@@ -13,7 +13,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from amg_cli.formats.table import FORMATS
+from amg_cli.formats.table import FORMATS, run_formats
 from tests.command import AMG, SMALL_MODEL, amg, error_lines, files_under, save
 
 # Of nano, which comes with amg: real masks in a second.
@@ -61,6 +61,23 @@ def test_a_coco_file_loads_and_its_boxes_and_areas_are_pycocotools(photos, tmp_p
         assert annotation["id"] // 100_000 == annotation["image_id"]
         assert annotation["iscrowd"] == 0
     assert dataset.loadCats(1)[0]["name"] == "object"
+
+
+def test_images_named_like_the_runs_own_files_lose_nothing(tmp_path, noise):
+    names = ["cutout", "annotations", "sa1b", "parquet", "a"]
+    for name in (*names, "overlay/b"):
+        save(tmp_path / f"photos/{name}.png", noise)
+    result = run(
+        "--input", "photos", "--recursive", "--output", "out", *ALL_FORMATS, cwd=tmp_path
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    out = tmp_path / "out"
+    kept = [f"{name}.png" for name in names[:4]]
+    for name in (*kept, "a", "overlay~2/b"):
+        assert (out / name / "metadata.csv").is_file(), name
+        assert (out / f"{name}.json").is_file(), name
+        assert (out / f"labelmap/{name}/labels.png").is_file()
+        assert (out / f"overlay/{name}.jpg").is_file()
 
 
 def test_polygons_are_the_masks_but_for_holes(photos, tmp_path):
@@ -190,7 +207,8 @@ def test_shards_are_merged_to_what_one_run_writes(photos, tmp_path):
         assert result.returncode == 0, result.stderr
         merged = amg("merge", "out", cwd=tmp_path)
         assert merged.returncode == (3 if shard == "1/2" else 0)
-    assert merged.stdout == "out/annotations.json\nout/masks.ndjson\n"
+    written = {f"out/{format_.file_name}" for format_ in run_formats(FORMATS)}
+    assert set(merged.stdout.splitlines()) == written
     assert merged.stderr == "amg: 6 done, 0 failed, 0 missing\n"
     assert run(*arguments, "--output", "whole", cwd=tmp_path).returncode == 0
     assert files_under(tmp_path / "out") == files_under(tmp_path / "whole")

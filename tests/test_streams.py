@@ -11,6 +11,7 @@ import pytest
 
 from amg_cli.cli.streams import ReaderGoneError, ResultsError, own_streams
 from tests.command import AMG, amg, files_under, save
+from tests.writing import write
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 NO_SPACE = "amg: stdout: cannot write results to it: no space left on device; what is done is kept"
@@ -89,7 +90,7 @@ def test_scores_that_cannot_be_written_are_said_too(tmp_path):
     from amg_cli.formats import reference_rle
     from tests.eval_data import block, made
 
-    reference_rle.write([made(block((6, 8), 1, 1, 4, 5), 0.75)], tmp_path / "a.json")
+    write(reference_rle.FORMAT, [made(block((6, 8), 1, 1, 4, 5), 0.75)], tmp_path / "a.json")
     with Path("/dev/full").open("w") as full:
         result = amg("eval", "--masks", ".", "--against", ".", cwd=tmp_path, stdout=full)
     assert (result.returncode, result.stderr.splitlines()) == (5, [NO_SPACE])

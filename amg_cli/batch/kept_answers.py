@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from amg_cli.batch.answers import Answer
 from amg_cli.batch.commit import check_writable, committed
 from amg_cli.batch.naming import Names
+from amg_cli.batch.reading import Reading, read_picture
 from amg_cli.batch.run import cannot_write, make_folder, write_run_files
 from amg_cli.core.errors import ImageError, OutputError, OutputExistsError
-from amg_cli.formats.format import Labels
+from amg_cli.formats.format import FormatOptions, ImageFormat, Output
 from amg_cli.formats.result import Result
 from amg_cli.formats.table import image_formats, run_formats
 
 
 def keep(
-    found: Iterable[Answer], output: Path, formats: Sequence[str], category: str, overwrite: bool
+    found: Iterable[Answer],
+    output: Path,
+    formats: Sequence[str],
+    options: FormatOptions,
+    reading: Reading,
+    overwrite: bool,
 ) -> Iterator[Path | ImageError]:
     """Write the masks of answers, those of an image after each other. -> each output, or its error.
 
@@ -39,26 +47,34 @@ def keep(
             continue
         (name,) = names.give([image.name])
         masks = [mask for answer in good for mask in answer.masks]
-        result = Result(number, name, image.name, good[0].image_hw, masks)
+        source = os.path.realpath(image)
+        result = Result(number, name, image.name, good[0].image_hw, masks, source)
         results.append(result)
-        yield from _of_image(result, output, formats, overwrite)
+        own = image_formats(tuple(formats))
+        if any(format_.needs_image for format_ in own):
+            result = replace(result, image_rgb=read_picture(image, reading).pixels)
+        yield from _of_image(result, output, own, options, overwrite)
     try:
         if whole:
-            write_run_files(output, whole, results, Labels(category))
+            write_run_files(output, whole, results, options)
     except OSError as error:
         raise cannot_write(output, error) from error
     yield from (output / format_.file_name for format_ in whole)
 
 
 def _of_image(
-    result: Result, output: Path, formats: Sequence[str], overwrite: bool
+    result: Result,
+    output: Path,
+    formats: Sequence[ImageFormat],
+    options: FormatOptions,
+    overwrite: bool,
 ) -> Iterator[Path | ImageError]:
     """Write the outputs that an image has of its own."""
-    for format_ in image_formats(tuple(formats)):
-        target = output / f"{result.name}{format_.suffix}"
+    for format_ in formats:
+        target = format_.target(output, result.name)
         try:
             with committed(target, overwrite) as path:
-                format_.write(result.masks, path)
+                format_.write(result, Output(path, target, options))
         except OutputExistsError as error:
             yield error
         except OSError as error:

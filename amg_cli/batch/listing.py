@@ -18,8 +18,9 @@ class Listing:
     another machine.
     """
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._names = Names()
+    def __init__(self, entries: Iterable[Entry] = (), reserved: Iterable[str] = ()) -> None:
+        """reserved: as of `Names`"""
+        self._names = Names(reserved)
         self._of_number: dict[int, Entry] = {}
         self._number_of_path: dict[str, int] = {}
         self._numbers_of_file_name: dict[str, tuple[int, ...]] = {}
@@ -29,6 +30,10 @@ class Listing:
     def __getitem__(self, source: Source) -> Entry:
         """The entry of an image that is listed."""
         return self._of_number[self._number_of_path[source.identity]]
+
+    def path_of(self, number: int) -> str:
+        """The file of the image with a number."""
+        return self._of_number[number].path
 
     def keep(self, entry: Entry) -> bool:
         """An entry as it is recorded, with a number, in place of an earlier one. -> if it is new"""

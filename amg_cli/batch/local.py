@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
 from amg_cli.core.interrupts import check
 from amg_cli.core.mask import Mask
 from amg_cli.core.timings import collect, timed
-from amg_cli.formats.format import ImageFormat
+from amg_cli.formats.format import FormatOptions, ImageFormat, Output
 from amg_cli.formats.result import Result
 from amg_cli.generation.everything import generate
 from amg_cli.models.compiled import compile_model
@@ -41,6 +42,7 @@ class Work:
     """What is done with each image of a run.
 
     formats: how the masks of an image are kept, if in outputs of its own
+    options: what the user says of that
     reading: how images are read, and which are refused
     timed:   wait for the device at the end of each stage, so that its time is counted there
     compiled: let torch compile the model, in each process
@@ -49,6 +51,7 @@ class Work:
     model: Sam
     config: GenerationConfig
     formats: tuple[ImageFormat, ...]
+    options: FormatOptions = FormatOptions()  # noqa: RUF009 - it is frozen
     reading: Reading = field(default_factory=Reading)
     timed: bool = False
     compiled: bool = False
@@ -91,14 +94,17 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
         with timed("read"):
             picture = read_picture(job.source, work.reading)
         masks = _generate(picture.pixels, work)
+        height, width = picture.pixels.shape[:2]
+        source = os.path.realpath(job.source)
+        result = Result(job.number, job.name, job.file_name, (height, width), masks, source)
         with timed("write"):
+            shown = replace(result, image_rgb=picture.pixels)
             for format_, target in zip(work.formats, job.targets, strict=True):
                 with committed(target, job.overwrite) as path:
-                    format_.write(masks, path)
-    height, width = picture.pixels.shape[:2]
+                    format_.write(shown, Output(path, target, work.options))
     return Outcome(
         job,
-        Result(job.number, job.name, job.file_name, (height, width), masks),
+        result,
         warnings=_warnings(job, picture),
         timings=timings,
         file=replace(file, sha256=picture.sha256),

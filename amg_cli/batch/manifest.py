@@ -9,8 +9,9 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,10 +47,11 @@ class Manifest:
     records: of the images that were done, or failed, in this shard
     """
 
-    def __init__(self, output: Path, shard: Shard) -> None:
+    def __init__(self, output: Path, shard: Shard, reserved: Iterable[str] = ()) -> None:
+        """reserved: names that no image gets"""
         self.output = output
         self.shard = shard
-        self._images = Listing()
+        self._images = Listing(reserved=reserved)
         self._listed_bytes = 0
         self.records: RunRecords = read_records(output, shard)
         with self._listing():
@@ -60,8 +62,8 @@ class Manifest:
 
     @staticmethod
     @contextmanager
-    def held(output: Path, shard: Shard) -> Iterator[Manifest]:
-        """The record, and the right to write it, until the block ends.
+    def held(output: Path, shard: Shard, reserved: Iterable[str] = ()) -> Iterator[Manifest]:
+        """The record, and the right to write it, until the block ends. reserved: as of `Manifest`
 
         Raises OutputError where another process has it, or the folder cannot be used.
         """
@@ -71,7 +73,7 @@ class Manifest:
         except OSError as error:
             raise OutputError(folder, reason(error), "check the folder's rights") from error
         with _locked(folder / f"{shard.file('run')}.lock", output):
-            manifest = Manifest(output, shard)
+            manifest = Manifest(output, shard, reserved)
             try:
                 yield manifest
             finally:
@@ -133,7 +135,9 @@ class Manifest:
     def results(self) -> Iterator[Result]:
         """The masks that were kept, in order of the images' numbers, one image at a time."""
         self._close_masks()
-        yield from kept_results([(self.output / FOLDER / self.shard.file("masks"), self.records)])
+        path = self.output / FOLDER / self.shard.file("masks")
+        for result in kept_results([(path, self.records)]):
+            yield replace(result, source=self._images.path_of(result.number))
 
     def close(self) -> None:
         """Close the files."""

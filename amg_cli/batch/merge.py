@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from amg_cli.batch.commit import committed
@@ -13,7 +13,7 @@ from amg_cli.batch.manifest import Manifest
 from amg_cli.batch.run import Plan, Run, cannot_write, differences
 from amg_cli.core.errors import InputError
 from amg_cli.core.interrupts import check
-from amg_cli.formats.format import Labels
+from amg_cli.formats.format import FormatOptions
 from amg_cli.formats.manifest import (
     FOLDER,
     Entry,
@@ -119,9 +119,9 @@ def _check_one_run(parts: Sequence[Part]) -> None:
 def _plan(output: Path, records: RunRecords) -> Plan:
     settings = dict(records.settings or {})
     formats = settings.pop("format")
-    names = [name for name in ("category", "polygons") if name in settings]
-    labels = Labels(**{name: settings.pop(name) for name in names})
-    return Plan(output, tuple(formats), settings, labels, on_exists="overwrite")
+    names = [field.name for field in fields(FormatOptions) if field.name in settings]
+    options = FormatOptions(**{name: settings.pop(name) for name in names})
+    return Plan(output, tuple(formats), settings, options, on_exists="overwrite")
 
 
 def _copy_records(manifest: Manifest, parts: Sequence[Part], plan: Plan) -> None:

@@ -21,8 +21,9 @@ class Names:
     refuse (`CON`, `a:b`, a dot or space at the end) stay as they are, and fail on such a system.
     """
 
-    def __init__(self) -> None:
-        self._given: set[str] = set()
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        """reserved: names that are no image's, as of the run's own files"""
+        self._given: set[str] = set(map(_key, reserved))
         self._folders: set[str] = {""}
 
     def keep(self, name: str) -> None:

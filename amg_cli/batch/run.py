@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import zlib
@@ -19,7 +18,13 @@ from amg_cli.batch.listing import Listing
 from amg_cli.batch.manifest import Manifest
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.core.interrupts import check
-from amg_cli.formats.format import ImageFormat, Labels, RunFormat
+from amg_cli.formats.format import (
+    FormatOptions,
+    ImageFormat,
+    Output,
+    RunFormat,
+    used_options,
+)
 from amg_cli.formats.manifest import (
     Entry,
     Record,
@@ -46,7 +51,7 @@ class Plan:
     output:   the run's folder
     formats:  their names, as in `formats/table.py`
     settings: all that decides the masks, by name, in types that JSON has
-    labels:   what the user says of the data set
+    options:  what the user says of how masks are kept
     on_exists: what is done with output that no recorded run has made; "overwrite" also starts anew
         where a run has ended or had other settings
     shard:    the part of the images to do
@@ -56,7 +61,7 @@ class Plan:
     output: Path
     formats: tuple[str, ...]
     settings: Mapping[str, Any]
-    labels: Labels = Labels()  # noqa: RUF009 - it is frozen
+    options: FormatOptions = FormatOptions()  # noqa: RUF009 - it is frozen
     on_exists: OnExists = "error"
     shard: Shard = Shard()  # noqa: RUF009 - it is frozen
     retry_failed: bool = False
@@ -76,10 +81,22 @@ class Plan:
         """Those of them that this run writes: a shard leaves them to `merge`."""
         return self.run_formats if self.shard.count == 1 else []
 
+    @property
+    def reserved(self) -> set[str]:
+        """Names whose outputs would lie where the run has its own files, or a format its folder."""
+        own = {format_.folder for format_ in self.image_formats if format_.folder}
+        own |= {format_.file_name for format_ in self.run_formats}
+        suffixes = [format_.suffix for format_ in self.image_formats if not format_.folder]
+        ends = [(name, suffix) for name in own for suffix in suffixes if name.endswith(suffix)]
+        return {name.removesuffix(suffix) for name, suffix in ends}
+
     def targets(self, name: str) -> list[str]:
         """Where the outputs of an image go."""
-        named = os.path.join(self.output, name)  # noqa: PTH118 - of text, for speed
-        return [named + format_.suffix for format_ in self.image_formats]
+        output = self.output
+        return [
+            os.path.join(output, format_.folder, name) + format_.suffix  # noqa: PTH118 - for speed
+            for format_ in self.image_formats
+        ]
 
     def has_output(self, name: str) -> bool:
         """Whether there is any output of that name. A name the system refuses has none."""
@@ -87,8 +104,8 @@ class Plan:
 
     def recorded(self) -> dict[str, Any]:
         """What a run's record begins with."""
-        whole = dataclasses.asdict(self.labels) if self.run_formats else {}
-        return {"format": sorted(self.formats), **whole, **self.settings}
+        used = used_options([*self.image_formats, *self.run_formats], self.options)
+        return {"format": sorted(self.formats), **used, **self.settings}
 
 
 class Run:
@@ -109,7 +126,7 @@ class Run:
         """
         make_folder(plan.output)
         check_writable(plan.output)
-        with Manifest.held(plan.output, plan.shard) as manifest:
+        with Manifest.held(plan.output, plan.shard, plan.reserved) as manifest:
             run = Run(plan, manifest)
             run._begin()
             yield run
@@ -120,7 +137,8 @@ class Run:
         pairs = zip(sources, entries, strict=True)
         mine = [(source, entry) for source, entry in pairs if _is_in(self._plan.shard, entry)]
         names = {entry.name.rpartition("/")[0] for _, entry in mine}
-        folders = {self._plan.output / name for name in names}
+        rooms = {format_.folder for format_ in self._plan.image_formats}
+        folders = {self._plan.output / room / name for room in rooms for name in names}
         recover(folders - self._recovered)
         self._recovered |= folders
         return mine
@@ -168,7 +186,7 @@ class Run:
         ]
         try:
             if missing:
-                write_run_files(plan.output, missing, self._manifest.results(), plan.labels)
+                write_run_files(plan.output, missing, self._manifest.results(), plan.options)
             self._manifest.end()
         except OSError as error:
             raise cannot_write(plan.output, error) from error
@@ -197,7 +215,7 @@ class Run:
 
 def preview(plan: Plan, sources: Sequence[Source]) -> list[tuple[Source, Status]]:
     """What is to become of this shard's images in a run, which is not begun."""
-    images = Listing(read_entries(plan.output))
+    images = Listing(read_entries(plan.output), plan.reserved)
     records = read_records(plan.output, plan.shard)
     if records.settings != plan.recorded():
         records = RunRecords()
@@ -221,7 +239,7 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def write_run_files(
-    folder: Path, formats: Sequence[RunFormat], results: Iterable[Result], labels: Labels
+    folder: Path, formats: Sequence[RunFormat], results: Iterable[Result], options: FormatOptions
 ) -> None:
     """The files of a whole run, each whole or not at all, from one pass. Raises OSError."""
     with ExitStack() as stack:
@@ -229,7 +247,7 @@ def write_run_files(
         for format_ in formats:
             target = folder / format_.file_name
             path = stack.enter_context(committed(target, overwrite=True))
-            writers.append(format_.open(path, labels))
+            writers.append(format_.open(Output(path, target, options)))
         for result in results:
             check()
             for writer in writers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from amg_cli.cli.format_options import check_format_options
 from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS
 from amg_cli.cli.options import generation_config, generation_options
 from amg_cli.cli.run_options import RUN_OPTIONS, check_given, wanted_formats
@@ -24,6 +25,7 @@ def run_generate(values: dict[str, Any]) -> int:
     log_as(values["log_format"])
     check_given(values)
     formats = wanted_formats(values)
+    check_format_options(values, formats)
     generation_config(values)
     # This loads what --help and usage errors must not wait for.
     from amg_cli.cli.running import do_run

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from amg_cli.cli.format_options import FORMAT_OPTIONS, check_format_options, given_options
 from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS, ModelOptions, given_reading
 from amg_cli.cli.options import PATH
 from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.words import say
 from amg_cli.core.errors import ImageError, InputError, reason
 from amg_cli.core.interrupts import interrupted_with
-from amg_cli.formats.table import FORMATS
 
 if TYPE_CHECKING:
     from amg_cli.batch.answers import Answer
@@ -82,15 +82,7 @@ _OPTIONS = (
         "--output", type=PATH, default=STDIO, metavar="DIR",
         help="A folder to write to, as --format says. [default: stdout]",
     ),
-    click.option(
-        "--format", "formats", type=click.Choice(FORMATS), multiple=True,
-        help="As of amg itself, an image's masks together. Can be given several times.  "
-        "[default: png]",
-    ),
-    click.option(
-        "--category", default="object", show_default=True, metavar="NAME",
-        help="What coco calls all masks.",
-    ),
+    *FORMAT_OPTIONS,
     click.option(
         "--on-exists", type=click.Choice(["error", "overwrite"]), default="error",
         show_default=True, help="What to do with output that is there.",
@@ -120,6 +112,8 @@ def predict(ctx: click.Context, /, **values: Any) -> None:
         raise click.UsageError("several boxes are a prompt each, and take no point or mask")
     if values["output"] == STDIO and values["formats"]:
         raise click.UsageError("--format is for --output DIR; to stdout goes ndjson")
+    values["formats"] = list(dict.fromkeys(values["formats"])) or ["png"]
+    check_format_options(values, values["formats"])
     with interrupted_with("answers so far are kept"), _questions(values) as asked:
         ctx.exit(
             _to_stdout(values, asked) if values["output"] == STDIO else _to_folder(values, asked)
@@ -203,10 +197,10 @@ def _to_folder(values: dict[str, Any], asked: Iterable[Question]) -> int:
             failed.append(_said(answer))
             yield answer
 
-    formats: Sequence[str] = list(dict.fromkeys(values["formats"])) or ["png"]
     overwrite = values["on_exists"] == "overwrite"
     found = counted(_answers(values, by_image(asked)))
-    for kept in keep(found, values["output"], formats, values["category"], overwrite):
+    options, reading = given_options(values), given_reading(values)
+    for kept in keep(found, values["output"], values["formats"], options, reading, overwrite):
         if isinstance(kept, ImageError):
             say(kept)
             failed.append(1)

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from amg_cli.cli.format_options import FORMAT_OPTIONS
 from amg_cli.cli.options import PATH
-from amg_cli.formats.table import FORMATS
 
 STDIO = Path("-")
 
@@ -52,21 +52,9 @@ RUN_OPTIONS = (
         help="The folder to write to; made if it is not there. - for stdout, as ndjson.  "
         "[required]",
     ),
-    click.option(
-        "--format", "formats", type=click.Choice(FORMATS), multiple=True,
-        help="png: a folder of PNGs an image; rle: a JSON file an image; coco: annotations.json, a "
-        "COCO data set of the whole run; ndjson: masks.ndjson, a line of JSON an image. Can be "
-        "given several times.  [default: png]",
-    ),
+    *FORMAT_OPTIONS,
     click.option(
         "--convert-to-rle", is_flag=True, help="The reference's name for --format rle."
-    ),
-    click.option(
-        "--category", default="object", show_default=True, metavar="NAME",
-        help="What coco calls all masks.",
-    ),
-    click.option(
-        "--polygons", is_flag=True, help="Outlines instead of RLE in coco; holes are filled."
     ),
     click.option("--recursive", is_flag=True, help="Search sub-folders; the output mirrors them."),
     click.option(
@@ -139,5 +127,3 @@ def check_given(values: Mapping[str, Any]) -> None:
         raise click.UsageError("--input - needs a stdin")
     if values["shard"].count > 1 and values["output"] == STDIO:
         raise click.UsageError("--shard needs a folder to write to")
-    if values["polygons"] and "coco" not in values["formats"]:
-        raise click.UsageError("--polygons is for --format coco")

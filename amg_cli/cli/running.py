@@ -16,13 +16,13 @@ from amg_cli.batch.cores import choose_threads
 from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed_sources
 from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
+from amg_cli.cli.format_options import given_options
 from amg_cli.cli.options import generation_config
 from amg_cli.cli.report import Report
 from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.work import engine_and_work
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
-from amg_cli.formats.format import Labels
 from amg_cli.formats.manifest import Entry, read_settings
 from amg_cli.weights.identity import weights_sha256
 
@@ -146,7 +146,7 @@ def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources) -> Pl
         output=values["output"],
         formats=tuple(formats),
         settings=settings,
-        labels=Labels(values["category"], values["polygons"]),
+        options=given_options(values),
         on_exists=values["on_exists"],
         shard=values["shard"],
         retry_failed=values["retry_failed"],

@@ -35,6 +35,7 @@ def engine_and_work(
         replace(options, device=str(devices[0]), compiled=False, threads=None).load(),
         generation_config(values),
         tuple(plan.image_formats),
+        plan.options,
         reading=given_reading(values),
         timed=values["timings"],
         compiled=options.compiled,

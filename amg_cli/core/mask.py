@@ -41,6 +41,15 @@ class Mask:
         """Number of pixels in the mask."""
         return rle_codec.area(self.rle)
 
+    @property
+    def score(self) -> float:
+        """How sure it is: the category's score, or, without one, the model's estimate."""
+        return self.pred_iou if self.category_score is None else self.category_score
+
     def array(self) -> NDArray[np.bool_]:
         """The mask as (H, W) bool, at the size of the original image."""
         return rle_codec.decode(self.rle)
+
+    def window(self) -> NDArray[np.bool_]:
+        """The mask inside its box: (h, w) bool."""
+        return rle_codec.decode_window(self.rle, self.box_xyxy)

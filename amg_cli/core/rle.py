@@ -96,6 +96,33 @@ def box_of_changes(
     return int(left[0]), int(top.min()), int(right[-1]), int(bottom.max())
 
 
+def box(rle: Rle) -> tuple[int, int, int, int]:
+    """XYXY of a mask's pixels, right and bottom inclusive; 0, 0, 0, 0 for an empty mask."""
+    x, y, width, height = (int(value) for value in coco_mask.toBbox(rle))
+    return (x, y, x + width - 1, y + height - 1) if width and height else (0, 0, 0, 0)
+
+
+def from_coco(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
+    """A mask as COCO files have it: runs that are not compressed, or polygons, which are filled.
+
+    Raises ValueError, TypeError or LookupError for something else.
+    """
+    if isinstance(segmentation, dict):
+        runs = {"size": list(size_hw), "counts": [int(run) for run in segmentation["counts"]]}
+        whole = coco_mask.frPyObjects(runs, *size_hw)
+    else:
+        polygons = [[float(value) for value in polygon] for polygon in segmentation]
+        # Of four numbers pycocotools would make a box.
+        polygons = [polygon for polygon in polygons if len(polygon) >= 6]
+        if not polygons:
+            return encode(np.zeros(size_hw, dtype=bool))
+        whole = coco_mask.merge(coco_mask.frPyObjects(polygons, *size_hw))
+    return {
+        "size": [int(side) for side in whole["size"]],
+        "counts": whole["counts"].decode("ascii"),
+    }
+
+
 def decode(rle: Rle) -> NDArray[np.bool_]:
     """Rle -> (H, W) bool, C order. Raises ValueError for runs that do not fill the mask.
 
@@ -106,6 +133,22 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
     runs = _runs_of(rle["counts"])
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def decode_window(rle: Rle, box_xyxy: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """The part of a mask in a box, right and bottom inclusive. -> (h, w) bool, C order."""
+    x0, y0, x1, y1 = box_xyxy
+    height, _ = rle["size"]
+    ends = np.cumsum(_runs_of(rle["counts"]))
+    # The runs that reach into the box's columns, cut at their edges.
+    first, last = x0 * height, (x1 + 1) * height
+    begin, end = np.searchsorted(ends, [first, last], side="right")
+    inside = np.clip(ends[begin : end + 1], first, last)
+    if not len(inside) or inside[-1] < last:
+        inside = np.append(inside, last)
+    runs = np.diff(inside, prepend=first)
+    flat = np.repeat((begin + np.arange(len(runs))) % 2 == 1, runs)
+    return np.ascontiguousarray(flat.reshape(x1 + 1 - x0, height)[:, y0 : y1 + 1].T)
 
 
 def area(rle: Rle) -> int:

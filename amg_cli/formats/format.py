@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from amg_cli.core.mask import Mask
@@ -13,24 +13,70 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class FormatOptions:
+    """What the user says of how masks are kept.
+
+    category: the name of what all masks are of that have no category of their own
+    polygons: outlines instead of masks, where a format has both
+    polygon_tolerance: how far an outline may lie from the mask's, in pixels, to have fewer corners
+    cutout_margin: pixels of the photograph around a cut-out object
+    val_share: of the images, in [0, 1], the part that is for validation
+    """
+
+    category: str = "object"
+    polygons: bool = False
+    polygon_tolerance: float = 0.0
+    cutout_margin: int = 0
+    val_share: float = 0.0
+
+    def category_of(self, mask: Mask) -> str:
+        """The mask's own, or that of all."""
+        return self.category if mask.category is None else mask.category
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where something is written, and how.
+
+    path:   to write to; nothing is there yet
+    target: where it will lie when it is whole
+    """
+
+    path: Path
+    target: Path
+    options: FormatOptions = FormatOptions()
+
+
+@dataclass(frozen=True)
 class ImageFormat:
     """How the masks of one image are kept in a file or folder of their own.
 
     suffix: of the output's name; empty where the output is a folder
+    write:  the masks of an image. Raises OSError, and ValueError where they lack what it needs.
+    folder: of the run's, that all are in; empty for the run's own
+    needs_image: whether it writes pixels of the photograph
+    options: the names of the `FormatOptions` that it goes by
     is_own: whether a file or folder begins as what `write` writes; a damaged one may, and another
-        program's may not. Raises OSError.
-    write:  the masks to a path that does not exist yet. Raises OSError.
-    read:   what `write` wrote. Raises OSError, or ValueError for a file of another kind.
+        program's may not. Raises OSError. None where masks are not read back
+    read:   what `write` wrote. Raises OSError, or ValueError for a file of another kind. None
+        likewise
     """
 
     suffix: str
-    is_own: Callable[[Path], bool]
-    write: Callable[[Sequence[Mask], Path], None]
-    read: Callable[[Path], list[Mask]]
+    write: Callable[[Result, Output], None]
+    folder: str = ""
+    needs_image: bool = False
+    options: tuple[str, ...] = ()
+    is_own: Callable[[Path], bool] | None = None
+    read: Callable[[Path], list[Mask]] | None = None
+
+    def target(self, folder: Path, name: str) -> Path:
+        """Where the masks of an image go, in a run's folder."""
+        return folder / self.folder / f"{name}{self.suffix}"
 
 
 class Writer(Protocol):
-    """What writes one file of a whole run. What it holds does not grow with the images."""
+    """What writes the file of a whole run. What it holds does not grow with the images."""
 
     def add(self, result: Result) -> None:
         """One more image, in ascending order of their numbers. Raises OSError."""
@@ -40,29 +86,28 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class Labels:
-    """What the user says of a run's data set.
-
-    category: the name of what all masks are of that have no category of their own
-    polygons: outlines instead of RLE, where a format has both
-    """
-
-    category: str = "object"
-    polygons: bool = False
-
-
-@dataclass(frozen=True)
 class RunFormat:
-    """How the masks of a whole run are kept in one file.
+    """How the masks of a whole run are kept in one file, or in one folder.
 
     file_name: of the output, in the run's folder
-    is_own: whether a file begins as what a writer writes. Raises OSError.
-    open:   a writer of a file that does not exist yet. Raises OSError.
-    read:   the results in a file, in its order; each is made when it is asked for. Raises OSError,
-        or ValueError for a file of another kind.
+    open:   a writer of what does not exist yet. Raises OSError.
+    options: the names of the `FormatOptions` that it goes by
+    is_own: whether a file or folder begins as what a writer writes. Raises OSError. None where
+        masks are not read back
+    read:   the results, in its order; each is made when it is asked for. Raises OSError, or
+        ValueError for one of another kind. None likewise
     """
 
     file_name: str
-    is_own: Callable[[Path], bool]
-    open: Callable[[Path, Labels], Writer]
-    read: Callable[[Path], Iterator[Result]]
+    open: Callable[[Output], Writer]
+    options: tuple[str, ...] = ()
+    is_own: Callable[[Path], bool] | None = None
+    read: Callable[[Path], Iterator[Result]] | None = None
+
+
+def used_options(
+    formats: Iterable[ImageFormat | RunFormat], options: FormatOptions
+) -> dict[str, Any]:
+    """The options that some of the formats go by, with their values."""
+    names = {name for format_ in formats for name in format_.options}
+    return {name: value for name, value in vars(options).items() if name in names}

@@ -15,7 +15,7 @@ from amg_cli.core.errors import InputError, reason
 from amg_cli.core.mask import Mask
 from amg_cli.formats.format import ImageFormat, RunFormat
 from amg_cli.formats.result import Result
-from amg_cli.formats.table import image_formats, run_formats
+from amg_cli.formats.table import FORMATS, image_formats, run_formats
 
 _MALFORMED = (OSError, ValueError, TypeError, LookupError, AttributeError, cv2.error)
 
@@ -62,7 +62,7 @@ def find_masks(folder: Path) -> dict[str, Found]:
 
 def run_format_of(path: Path) -> RunFormat | None:
     """The format of a file of a whole run; None for any other file. Raises OSError."""
-    return next((format_ for format_ in run_formats() if format_.is_own(path)), None)
+    return next((format_ for format_ in run_formats(FORMATS) if _is_of(format_, path)), None)
 
 
 def masks_in_run_file(path: Path, format_: RunFormat) -> dict[str, Found]:
@@ -70,11 +70,18 @@ def masks_in_run_file(path: Path, format_: RunFormat) -> dict[str, Found]:
 
     They are held in memory. Raises InputError for a file that is damaged.
     """
+    results = results_in(path, format_)
+    return {result.name: Found(path, partial(tuple, result.masks)) for result in results}
+
+
+def results_in(path: Path, format_: RunFormat) -> Iterator[Result]:
+    """The images of a file of a whole run. Raises InputError for one that is damaged."""
+    if format_.read is None:
+        raise InputError(path, "its format is only written", "give a run's coco or ndjson")
     try:
-        results: list[Result] = list(format_.read(path))
+        yield from format_.read(path)
     except _MALFORMED as error:
         raise _damaged(path, error) from error
-    return {result.name: Found(path, partial(tuple, result.masks)) for result in results}
 
 
 def masks_of(found: dict[str, Found], file_name: str) -> Found | None:
@@ -90,11 +97,11 @@ def masks_of(found: dict[str, Found], file_name: str) -> Found | None:
 def _masks_in(place: Path, files: Sequence[str], folder: Path) -> dict[str, Found]:
     """Those of one folder, which is an image's own, or has files of images."""
     name = place.relative_to(folder).as_posix()
-    for format_ in image_formats():
-        if not format_.suffix and format_.is_own(place):
+    for format_ in image_formats(FORMATS):
+        if not format_.suffix and _is_of(format_, place) and format_.read:
             return {name: Found(place, partial(format_.read, place))}
     found: dict[str, Found] = {}
-    for format_ in image_formats():
+    for format_ in image_formats(FORMATS):
         if format_.suffix:
             found |= dict(_files_of(format_, place, files, folder))
     return found
@@ -105,18 +112,23 @@ def _files_of(
 ) -> Iterator[tuple[str, Found]]:
     """The files of one format among those in `place`, by the image's name."""
     for path in (place / name for name in sorted(names) if name.endswith(format_.suffix)):
-        if format_.is_own(path):
+        if _is_of(format_, path) and format_.read:
             name = path.relative_to(folder).as_posix().removesuffix(format_.suffix)
-            yield name, Found(path, partial(format_.read, path))
+            yield name.removeprefix(f"{format_.folder}/"), Found(path, partial(format_.read, path))
 
 
 def _in_run_file_of(folder: Path) -> dict[str, Found]:
     """The masks of the run that has written its files to `folder`."""
-    for format_ in run_formats():
+    for format_ in run_formats(FORMATS):
         path = folder / format_.file_name
-        if format_.is_own(path):
+        if _is_of(format_, path):
             return masks_in_run_file(path, format_)
     return {}
+
+
+def _is_of(format_: ImageFormat | RunFormat, path: Path) -> bool:
+    """Whether what is there is of a format that is read back."""
+    return format_.is_own is not None and format_.is_own(path)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

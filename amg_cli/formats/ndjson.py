@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from amg_cli.core.mask import Mask
-from amg_cli.formats.format import Labels, RunFormat
+from amg_cli.formats.format import Output, RunFormat
 from amg_cli.formats.result import Result
 
 _OPTIONAL = ("category", "category_score", "parent")
@@ -34,7 +34,7 @@ def line_of(result: Result) -> str:
         "file_name": result.file_name,
         "width": width,
         "height": height,
-        "masks": [_record(i, mask) for i, mask in enumerate(result.masks)],
+        "masks": [_record(number, mask) for number, mask in result.numbered],
     }
     return json.dumps(values, separators=(",", ":")) + "\n"
 
@@ -131,8 +131,8 @@ def _mask(record: Mapping[str, Any]) -> Mask:
 class _Writer:
     """Writes a line an image."""
 
-    def __init__(self, path: Path, _labels: Labels) -> None:
-        self._file = path.open("x", encoding="ascii", newline="\n")
+    def __init__(self, output: Output) -> None:
+        self._file = output.path.open("x", encoding="ascii", newline="\n")
 
     def add(self, result: Result) -> None:
         """Its line."""
@@ -157,4 +157,4 @@ def read(path: Path) -> Iterator[Result]:
         yield from map(result_of, file)
 
 
-FORMAT = RunFormat(file_name="masks.ndjson", is_own=is_own, open=_Writer, read=read)
+FORMAT = RunFormat(file_name="masks.ndjson", open=_Writer, is_own=is_own, read=read)

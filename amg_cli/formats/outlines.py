@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import cv2
@@ -10,28 +12,91 @@ from numpy.typing import NDArray
 
 from amg_cli.core.mask import Mask
 
+_CORNERS_AT_A_TIME = 2**10
 
-def polygons_of(mask: Mask) -> list[list[float]]:
+
+Ring = NDArray[np.int64]  # (P, 2): x and y of a closed outline's corners, in pixels
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a mask that hangs together: its outline, and those of its holes."""
+
+    outer: Ring
+    holes: tuple[Ring, ...]
+
+
+def polygons_of(mask: Mask, tolerance: float = 0.0) -> list[list[float]]:
     """One polygon a part, as COCO has them: [x0, y0, x1, y1, …], in pixels, 0 being the left edge.
 
     Filled as pycocotools does, they give the mask again, pixel by pixel, but for its holes, which
-    such polygons cannot hold.
+    such polygons cannot hold. tolerance: as of `parts_of`
     """
-    x0, y0, x1, y1 = mask.box_xyxy
-    window = mask.array()[y0 : y1 + 1, x0 : x1 + 1].astype(np.uint8)
+    outers = (part.outer for part in parts_of(mask, tolerance))
+    return [cast(list[float], ring.astype(float).ravel().tolist()) for ring in outers]
+
+
+def parts_of(mask: Mask, tolerance: float = 0.0) -> list[Part]:
+    """The mask's parts, by the corners of their outlines, 0 being the left edge of the image.
+
+    tolerance: how far, in pixels, the outlines may lie from the mask's, to have fewer corners
+    """
+    x0, y0, _, _ = mask.box_xyxy
+    window = mask.window().astype(np.uint8)
     # At twice the size a pixel's first cell begins at an even place, and its last ends at an odd
     # one, so that each corner of the outline is known: a cell at 2i or 2i - 1 is beside corner i.
     cells = window.repeat(2, axis=0).repeat(2, axis=1)
-    contours, _ = cv2.findContours(cells, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return [_flat((contour[:, 0].astype(np.int64) + 1) // 2 + (x0, y0)) for contour in contours]
+    contours, nesting = cv2.findContours(cells, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    rings = [_ring(contour[:, 0].astype(np.int64), (x0, y0), tolerance) for contour in contours]
+    holes: dict[int, list[Ring]] = {}
+    parents: list[int] = nesting[0, :, 3].tolist() if len(contours) else []
+    for ring, parent in zip(rings, parents, strict=True):
+        holes.setdefault(parent, []).append(ring)
+    return [Part(rings[i], tuple(holes.get(i, ()))) for i, p in enumerate(parents) if p < 0]
 
 
-def _flat(corners: NDArray[np.int64]) -> list[float]:
-    """Without corners that come twice, or on a straight line. (P, 2) -> 2 P' numbers."""
+def joined(parts: Sequence[Part]) -> Ring:
+    """All outlines as one, for formats that have one polygon an object. -> (P, 2)
+
+    Each next one is entered where it comes nearest to what there is, gone round, and left by the
+    same way, which has no area. So holes stay holes where a polygon is filled by the even-odd rule.
+    """
+    rings = [ring for part in parts for ring in (part.outer, *part.holes)]
+    whole = rings[0]
+    for ring in rings[1:]:
+        here, there = _nearest(whole, ring)
+        round_ = np.concatenate([ring[there:], ring[: there + 1]])
+        whole = np.concatenate([whole[: here + 1], round_, whole[here:]])
+    return whole
+
+
+def _nearest(a: Ring, b: Ring) -> tuple[int, int]:
+    """The corners of two outlines that are nearest to each other. A few of `a` at a time."""
+    best, found = np.inf, (0, 0)
+    for start in range(0, len(a), _CORNERS_AT_A_TIME):
+        away = a[start : start + _CORNERS_AT_A_TIME, None] - b[None]
+        squares = (away * away).sum(axis=2)
+        place = int(squares.argmin())
+        if squares.flat[place] < best:
+            best, (i, j) = squares.flat[place], divmod(place, len(b))
+            found = (start + i, j)
+    return found
+
+
+def _ring(cells: NDArray[np.int64], top_left: tuple[int, int], tolerance: float) -> Ring:
+    """The corners of an outline of cells, with no more of them than are needed."""
+    corners = _turns((cells + 1) // 2)
+    if tolerance > 0:
+        fewer = cv2.approxPolyDP(corners.astype(np.int32)[:, None], tolerance, closed=True)[:, 0]
+        corners = fewer.astype(np.int64) if len(fewer) > 2 else corners
+    return corners + top_left
+
+
+def _turns(corners: NDArray[np.int64]) -> Ring:
+    """Without corners that come twice, or on a straight line."""
     corners = corners[(corners != np.roll(corners, 1, axis=0)).any(axis=1)]
     (x_in, y_in), (x_out, y_out) = (
         (corners - np.roll(corners, 1, axis=0)).T,
         (np.roll(corners, -1, axis=0) - corners).T,
     )
-    turns = x_in * y_out != y_in * x_out
-    return cast(list[float], corners[turns].astype(float).ravel().tolist())
+    return corners[x_in * y_out != y_in * x_out]

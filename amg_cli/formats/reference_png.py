@@ -6,7 +6,6 @@ Source: `scripts/amg.py` of segment-anything 1.0.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -14,8 +13,9 @@ import numpy as np
 
 from amg_cli.core import rle
 from amg_cli.core.mask import Mask
-from amg_cli.formats.format import ImageFormat
+from amg_cli.formats.format import ImageFormat, Output
 from amg_cli.formats.reference_record import mask_of, reference_record
+from amg_cli.formats.result import Result
 
 TABLE = "metadata.csv"
 BOX_PARTS = ("x0", "y0", "w", "h")
@@ -40,11 +40,12 @@ def is_own(folder: Path) -> bool:
         return file.read(len(header) + 1).rstrip(b"\r\n") == header
 
 
-def write(masks: Sequence[Mask], folder: Path) -> None:
+def write(result: Result, output: Output) -> None:
     """`0.png`, `1.png`, … and `metadata.csv`, whose last line has no end, as in the reference."""
+    folder = output.path
     folder.mkdir()
     lines = [",".join(COLUMNS)]
-    for i, mask in enumerate(masks):
+    for i, mask in enumerate(result.masks):
         record = reference_record(mask)
         # imencode and not imwrite, which reports a full disk by a return value alone.
         _, png = cv2.imencode(".png", mask.array().astype(np.uint8) * 255)
@@ -86,4 +87,4 @@ def _mask(folder: Path, row: dict[str, str]) -> Mask:
     return mask_of(rle.encode(pixels > 0), values)
 
 
-FORMAT = ImageFormat(suffix="", is_own=is_own, write=write, read=read)
+FORMAT = ImageFormat(suffix="", write=write, is_own=is_own, read=read)

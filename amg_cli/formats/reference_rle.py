@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from amg_cli.core.mask import Mask
-from amg_cli.formats.format import ImageFormat
+from amg_cli.formats.format import ImageFormat, Output
 from amg_cli.formats.reference_record import mask_of, reference_record
+from amg_cli.formats.result import Result
 
 KEYS = {"segmentation", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box"}
 _FIRST_BYTES = 2**13  # most first records are shorter
@@ -38,10 +38,10 @@ def is_own(path: Path) -> bool:
     return re.match(r'\s*\[\s*{\s*"segmentation"', text) is not None
 
 
-def write(masks: Sequence[Mask], path: Path) -> None:
+def write(result: Result, output: Output) -> None:
     """A bare list of the reference's records."""
-    records = [reference_record(mask) for mask in masks]
-    path.write_text(json.dumps(records), encoding="ascii")
+    records = [reference_record(mask) for mask in result.masks]
+    output.path.write_text(json.dumps(records), encoding="ascii")
 
 
 def read(path: Path) -> list[Mask]:
@@ -53,4 +53,4 @@ def read(path: Path) -> list[Mask]:
         raise ValueError(f"{path}: not a list of mask records ({error!r})") from error
 
 
-FORMAT = ImageFormat(suffix=".json", is_own=is_own, write=write, read=read)
+FORMAT = ImageFormat(suffix=".json", write=write, is_own=is_own, read=read)

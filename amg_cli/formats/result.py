@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from amg_cli.core.mask import Mask
 
@@ -17,6 +20,8 @@ class Result:
     file_name: the image, as its path in the folder that was given, or as it was given itself
     image_hw:  its height and width in pixels
     masks:     in the order of the run
+    source:    the image's file, its whole path; empty where that is not known
+    image_rgb: (H, W, 3) uint8, its pixels, while they are at hand
     """
 
     number: int
@@ -24,3 +29,11 @@ class Result:
     file_name: str
     image_hw: tuple[int, int]
     masks: Sequence[Mask]
+    source: str = field(default="", compare=False)
+    image_rgb: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def numbered(self) -> Iterator[tuple[int, Mask]]:
+        """The masks, each with its number: its own, or, without one, its place."""
+        for place, mask in enumerate(self.masks):
+            yield (place if mask.id is None else mask.id), mask

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from typing import cast
 
+from amg_cli.core.errors import InputError
 from amg_cli.formats.format import ImageFormat, RunFormat
 
 _MODULES = {
@@ -13,8 +15,19 @@ _MODULES = {
     "rle": "reference_rle",
     "coco": "coco",
     "ndjson": "ndjson",
+    "sa1b": "sa1b",
+    "yolo": "yolo",
+    "labelme": "labelme",
+    "labelmap": "labelmap",
+    "cvat": "cvat",
+    "labelstudio": "labelstudio",
+    "parquet": "parquet",
+    "cutout": "cutout",
+    "overlay": "overlay",
 }
 FORMATS = tuple(_MODULES)
+# The package that a format needs, and the extra of this project that brings it.
+_NEEDS = {"parquet": ("pyarrow", "parquet")}
 
 
 @cache
@@ -24,13 +37,24 @@ def format_of(name: str) -> ImageFormat | RunFormat:
     return cast("ImageFormat | RunFormat", module.FORMAT)
 
 
+def check_formats(names: Iterable[str]) -> None:
+    """Raises InputError where a format's package is not installed, saying what brings it."""
+    for name in names:
+        package, extra = _NEEDS.get(name, ("", ""))
+        try:
+            import_module(package or __name__)
+        except ImportError as error:
+            remedy = f"pip install 'amg-cli[{extra}]'"
+            raise InputError(f"format {name}", f"needs {package}", remedy) from error
+
+
 @cache
-def image_formats(names: tuple[str, ...] = FORMATS) -> list[ImageFormat]:
+def image_formats(names: tuple[str, ...]) -> list[ImageFormat]:
     """Those that keep an image's masks in outputs of its own."""
     return [f for f in map(format_of, names) if isinstance(f, ImageFormat)]
 
 
 @cache
-def run_formats(names: tuple[str, ...] = FORMATS) -> list[RunFormat]:
+def run_formats(names: tuple[str, ...]) -> list[RunFormat]:
     """Those that are one file for the whole run."""
     return [f for f in map(format_of, names) if isinstance(f, RunFormat)]

@@ -1,0 +1,67 @@
+"""The options that say in which formats masks are kept, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from amg_cli.formats.format import FormatOptions, used_options
+from amg_cli.formats.table import FORMATS, check_formats, format_of
+
+# fmt: off
+FORMAT_OPTIONS = (
+    click.option(
+        "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
+        help="What to write, in one pass if given several times. An image: png (a folder of PNGs), "
+        "rle (JSON), sa1b, labelme, labelmap (one label image), cutout, overlay. The whole run: "
+        "coco, ndjson, yolo, cvat, labelstudio, parquet.  [default: png]",
+    ),
+    click.option(
+        "--category", default="object", show_default=True, metavar="NAME",
+        help="What masks are called that have no category of their own.",
+    ),
+    click.option(
+        "--polygons", is_flag=True,
+        help="Outlines instead of masks in coco, labelme, cvat and labelstudio; holes are filled.",
+    ),
+    click.option(
+        "--polygon-tolerance", type=click.FloatRange(min=0), default=0.0, show_default=True,
+        metavar="PX", help="How far outlines may lie from the mask's, to have fewer corners.",
+    ),
+    click.option(
+        "--val-share", type=click.FloatRange(0, 1), default=0.0, show_default=True, metavar="PART",
+        help="Of the images, what yolo sets aside for validation, by their names.",
+    ),
+    click.option(
+        "--cutout-margin", type=click.IntRange(min=0), default=0, show_default=True, metavar="PX",
+        help="Photograph around the objects of cutout.",
+    ),
+)
+# fmt: on
+
+
+def given_options(values: Mapping[str, Any]) -> FormatOptions:
+    """What the options say."""
+    return FormatOptions(**{field.name: values[field.name] for field in fields(FormatOptions)})
+
+
+def check_format_options(values: Mapping[str, Any], formats: Sequence[str]) -> None:
+    """Raises click's usage error for an option that no format goes by.
+
+    And InputError for a format whose package is not installed.
+    """
+    check_formats(formats)
+    used = used_options(map(format_of, formats), given_options(values))
+    context = click.get_current_context()
+    for name in (field.name for field in fields(FormatOptions)):
+        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if given and name not in used:
+            users = [each for each in FORMATS if name in format_of(each).options]
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} is for --format {' or '.join(users)}")
+    if values["polygon_tolerance"] and "yolo" not in formats and not values["polygons"]:
+        raise click.UsageError("--polygon-tolerance is for yolo, or goes with --polygons")

@@ -1,0 +1,24 @@
+"""The categories of a run's masks, numbered as they come."""
+
+from __future__ import annotations
+
+from amg_cli.core.mask import Mask
+from amg_cli.formats.format import FormatOptions
+
+
+class Categories:
+    """Numbers for names, from 0. The first is the name of masks without a category of their own."""
+
+    def __init__(self, options: FormatOptions) -> None:
+        self._options = options
+        self._numbers = {options.category: 0}
+
+    @property
+    def names(self) -> list[str]:
+        """By their numbers."""
+        return list(self._numbers)
+
+    def number_of(self, mask: Mask) -> int:
+        """The number of a mask's category, which is a new one if need be."""
+        name = self._options.category_of(mask)
+        return self._numbers.setdefault(name, len(self._numbers))
