@@ -9,12 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from amg_cli.batch.answers import Answer
-from amg_cli.batch.commit import check_writable, committed
+from amg_cli.batch.commit import check_writable
 from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import Reading, read_picture
-from amg_cli.batch.run import cannot_write, make_folder, write_run_files
-from amg_cli.core.errors import ImageError, OutputError, OutputExistsError
-from amg_cli.formats.format import FormatOptions, ImageFormat, Output
+from amg_cli.batch.writing import (
+    cannot_write,
+    check_free,
+    make_folder,
+    write_image,
+    write_run_files,
+)
+from amg_cli.core.errors import ImageError
+from amg_cli.formats.format import FormatOptions
 from amg_cli.formats.result import Result
 from amg_cli.formats.table import image_formats, run_formats
 
@@ -35,9 +41,8 @@ def keep(
     make_folder(output)
     check_writable(output)
     whole = run_formats(tuple(formats))
-    for format_ in whole:
-        if (output / format_.file_name).exists() and not overwrite:
-            raise OutputError(output / format_.file_name, "exists", "give `on_exists` overwrite")
+    if not overwrite:
+        check_free(output, whole)
     names, results = Names(), []
     for number, (image, answers) in enumerate(
         itertools.groupby(found, key=lambda answer: answer.question.image), 1
@@ -53,34 +58,10 @@ def keep(
         own = image_formats(tuple(formats))
         if any(format_.needs_image for format_ in own):
             result = replace(result, image_rgb=read_picture(image, reading).pixels)
-        yield from _of_image(result, output, own, options, overwrite)
+        yield from write_image(result, output, own, options, overwrite)
     try:
         if whole:
             write_run_files(output, whole, results, options)
     except OSError as error:
         raise cannot_write(output, error) from error
     yield from (output / format_.file_name for format_ in whole)
-
-
-def _of_image(
-    result: Result,
-    output: Path,
-    formats: Sequence[ImageFormat],
-    options: FormatOptions,
-    overwrite: bool,
-) -> Iterator[Path | ImageError]:
-    """Write the outputs that an image has of its own."""
-    for format_ in formats:
-        target = format_.target(output, result.name)
-        try:
-            with committed(target, overwrite) as path:
-                format_.write(result, Output(path, target, options))
-        except OutputExistsError as error:
-            yield error
-        except OSError as error:
-            raise cannot_write(output, error) from error
-        except ValueError:
-            cause = "its format needs a point or a box of each mask"
-            yield ImageError(target, cause, "give another `format`, such as ndjson")
-        else:
-            yield target

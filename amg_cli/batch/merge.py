@@ -10,7 +10,8 @@ from pathlib import Path
 
 from amg_cli.batch.commit import committed
 from amg_cli.batch.manifest import Manifest
-from amg_cli.batch.run import Plan, Run, cannot_write, differences
+from amg_cli.batch.run import Plan, Run, differences
+from amg_cli.batch.writing import cannot_write
 from amg_cli.core.errors import InputError
 from amg_cli.core.interrupts import check
 from amg_cli.formats.format import FormatOptions

@@ -5,26 +5,20 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from amg_cli.batch.commit import check_writable, committed, recover
+from amg_cli.batch.commit import check_writable, recover
 from amg_cli.batch.images import Source
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.listing import Listing
 from amg_cli.batch.manifest import Manifest
-from amg_cli.core.errors import OutputError, reason
-from amg_cli.core.interrupts import check
-from amg_cli.formats.format import (
-    FormatOptions,
-    ImageFormat,
-    Output,
-    RunFormat,
-    used_options,
-)
+from amg_cli.batch.writing import cannot_write, make_folder, write_run_files
+from amg_cli.core.errors import OutputError
+from amg_cli.formats.format import FormatOptions, ImageFormat, RunFormat, used_options
 from amg_cli.formats.manifest import (
     Entry,
     Record,
@@ -33,7 +27,6 @@ from amg_cli.formats.manifest import (
     read_entries,
     read_records,
 )
-from amg_cli.formats.result import Result
 from amg_cli.formats.table import image_formats, run_formats
 from amg_cli.weights.cache import sha256_of
 
@@ -238,24 +231,6 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     ]
 
 
-def write_run_files(
-    folder: Path, formats: Sequence[RunFormat], results: Iterable[Result], options: FormatOptions
-) -> None:
-    """The files of a whole run, each whole or not at all, from one pass. Raises OSError."""
-    with ExitStack() as stack:
-        writers = []
-        for format_ in formats:
-            target = folder / format_.file_name
-            path = stack.enter_context(committed(target, overwrite=True))
-            writers.append(format_.open(Output(path, target, options)))
-        for result in results:
-            check()
-            for writer in writers:
-                writer.add(result)
-        for writer in writers:
-            writer.close()
-
-
 def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> Status:
     targets = plan.targets(entry.name)
     if record is None or _changed(source.file, record):
@@ -264,15 +239,6 @@ def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> 
     if record.outcome == "failed":
         return "to do" if plan.retry_failed else "failed"
     return "done" if all(map(_exists, targets)) else "to do"
-
-
-def make_folder(folder: Path) -> None:
-    """An output folder, with those it is in, where it is not there. Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise OutputError(folder, cause, "give a folder that can be written to") from error
 
 
 def _exists(path: str | Path) -> bool:
@@ -317,12 +283,6 @@ def _record(outcome: Outcome, at: int | None, length: int | None) -> Record:
         at=at,
         length=length,
     )
-
-
-def cannot_write(where: Path, error: OSError) -> OutputError:
-    """The error for an output folder that the system refuses."""
-    cause = f"cannot be written to: {reason(error)}"
-    return OutputError(where, cause, "what is done is kept; make room and run again")
 
 
 def _short(value: Any) -> str:

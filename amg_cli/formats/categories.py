@@ -7,16 +7,16 @@ from amg_cli.formats.format import FormatOptions
 
 
 class Categories:
-    """Numbers for names, from 0. The first is the name of masks without a category of their own."""
+    """Numbers for names, from 0."""
 
     def __init__(self, options: FormatOptions) -> None:
         self._options = options
-        self._numbers = {options.category: 0}
+        self._numbers: dict[str, int] = {}
 
     @property
     def names(self) -> list[str]:
-        """By their numbers."""
-        return list(self._numbers)
+        """By their numbers; without any mask, what masks would have been called."""
+        return list(self._numbers) or [self._options.category]
 
     def number_of(self, mask: Mask) -> int:
         """The number of a mask's category, which is a new one if need be."""

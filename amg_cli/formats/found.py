@@ -60,6 +60,14 @@ def find_masks(folder: Path) -> dict[str, Found]:
     return found
 
 
+def image_masks_in(path: Path) -> Found | None:
+    """The masks of an image in a file or folder of its own; None for any other."""
+    for format_ in image_formats(FORMATS):
+        if path.name.endswith(format_.suffix) and _is_of(format_, path) and format_.read:
+            return Found(path, partial(format_.read, path))
+    return None
+
+
 def run_format_of(path: Path) -> RunFormat | None:
     """The format of a file of a whole run; None for any other file. Raises OSError."""
     return next((format_ for format_ in run_formats(FORMATS) if _is_of(format_, path)), None)

@@ -23,7 +23,7 @@ def reference_record(mask: Mask, output_mode: OutputMode = "coco_rle") -> dict[s
     Raises ValueError for a mask without the point and the crop that it was found by.
     """
     if mask.point_xy is None or mask.crop_box_xyxy is None:
-        raise ValueError("mask: the reference's record needs its point_xy and crop_box_xyxy")
+        raise ValueError("the reference's record needs a mask's point_xy and crop_box_xyxy")
     return {
         "segmentation": _segmentation(mask, output_mode),
         "area": mask.area_px,
