@@ -28,6 +28,7 @@ from amg_cli.core.errors import ConfigError, WeightsError
 from amg_cli.weights import cache, download, zoo
 from amg_cli.weights.cache import cached_path, is_present, verify
 from amg_cli.weights.download import pull
+from tests.disks import tmpfs
 
 CONTENT = hashlib.shake_256(b"amg").digest(300_000)
 OTHER = hashlib.shake_256(b"other").digest(300_000)
@@ -453,23 +454,6 @@ def test_what_is_no_address_is_refused(url):
 # --- the disk
 
 
-@contextmanager
-def tmpfs(folder, size):
-    """A small file system of its own; needs root."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True)
-    except OSError as error:
-        pytest.skip(f"cannot mount a small file system: {error}")
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 def test_a_disk_that_is_too_small_is_noticed_before_the_download(server, folder):
     with tmpfs(folder, "128k"):
         line = failure(server)
@@ -539,6 +523,7 @@ def test_a_cache_that_may_only_be_read_serves_what_is_in_it(server, monkeypatch)
 CHILD = f"""
 import dataclasses, sys
 from amg_cli.weights.download import pull
+from tests.disks import tmpfs
 from amg_cli.weights.zoo import ZOO
 known = dataclasses.replace(
     ZOO["vit_t"], url={KNOWN.url!r}, size_bytes={len(CONTENT)}, sha256={SHA256!r}

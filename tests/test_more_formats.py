@@ -423,4 +423,4 @@ def test_colours_of_neighbours_differ_and_stay():
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_readme_has_a_line_for_each_format(name):
     readme = (Path(__file__).parent.parent / "README.md").read_text()
-    assert f"| `{name}` |" in readme
+    assert f"\n| `{name}`" in readme

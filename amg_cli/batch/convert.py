@@ -69,6 +69,7 @@ def convert(source: Path, wanted: Wanted, report: Callable[[Path | ImageError], 
         check_free(wanted.output, plan.run_formats)
 
     def each() -> Iterator[Result]:
+        """The images, each when its own outputs are written."""
         names = Names(plan.reserved)
         found = first
         while found is not None:

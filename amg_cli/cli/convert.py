@@ -65,6 +65,7 @@ def convert(ctx: click.Context, /, source: Path, **values: Any) -> None:
     failed: list[ImageError] = []
 
     def report(said: Path | ImageError) -> None:
+        """Print an output's path, or say an error."""
         if isinstance(said, ImageError):
             say(said)
             failed.append(said)

@@ -103,34 +103,40 @@ def brush_rle(mask: Mask) -> list[int]:
     """
     rows = rle_codec.decode(mask.rle).ravel()
     changes = np.flatnonzero(rows[1:] != rows[:-1]) + 1
-    ends = np.append(changes, len(rows)).astype(np.int64)
-    runs = 4 * np.diff(ends, prepend=0)
+    runs = 4 * np.diff(changes, prepend=0, append=len(rows))
     values = rows[np.append(0, changes)]
-    head = [(len(rows) * 4, 32), (WORD_BITS - 1, 5), *((size - 1, 4) for size in SIZES_BITS)]
+    # Longer runs are several.
     longest = 1 << SIZES_BITS[-1]
-    bits = [_bits(number, width) for number, width in head]
-    for run, value in zip(runs.tolist(), values.tolist(), strict=True):
-        byte = 255 if value else 0
-        whole, rest = divmod(run, longest)
-        if whole:
-            bits.append(np.tile(_run_bits(longest, byte), whole))
-        if rest:
-            bits.append(_run_bits(rest, byte))
-    packed: list[int] = np.packbits(np.concatenate(bits)).tolist()
+    pieces = -(-runs // longest)
+    counts = np.full(pieces.sum(), longest)
+    counts[pieces.cumsum() - 1] = runs - (pieces - 1) * longest
+    bytes_ = np.where(np.repeat(values, pieces), 255, 0)
+    head = [(len(rows) * 4, 32), (WORD_BITS - 1, 5), *((size - 1, 4) for size in SIZES_BITS)]
+    head_bits = [_bits(np.array([number]), width)[0] for number, width in head]
+    packed: list[int] = np.packbits(
+        np.concatenate([*head_bits, _run_bits(counts, bytes_)])
+    ).tolist()
     return packed
 
 
-def _run_bits(count: int, byte: int) -> NDArray[np.uint8]:
-    """Of a run of equal bytes, at most as many as the longest count has."""
-    place = next(i for i, size in enumerate(SIZES_BITS) if count <= 1 << size)
-    size = SIZES_BITS[place]
-    number = ((1 << 2 | place) << size | count - 1) << WORD_BITS | byte
-    return _bits(number, 3 + size + WORD_BITS)
+def _run_bits(counts: NDArray[np.int64], bytes_: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Of runs of equal bytes, (N,), none longer than the longest count."""
+    places = np.searchsorted([1 << size for size in SIZES_BITS], counts)
+    widths = np.array([3 + size + WORD_BITS for size in SIZES_BITS])[places]
+    starts = widths.cumsum() - widths
+    bits = np.empty(widths.sum(), dtype=np.uint8)
+    for place, size in enumerate(SIZES_BITS):
+        of_size = places == place
+        head = (1 << 2 | place) << size
+        numbers = (head | counts[of_size] - 1) << WORD_BITS | bytes_[of_size]
+        width = 3 + size + WORD_BITS
+        bits[starts[of_size][:, None] + np.arange(width)] = _bits(numbers, width)
+    return bits
 
 
-def _bits(number: int, width: int) -> NDArray[np.uint8]:
-    """The last `width` bits of a number, the highest first."""
-    return (number >> np.arange(width - 1, -1, -1, dtype=np.int64) & 1).astype(np.uint8)
+def _bits(numbers: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
+    """The last `width` bits of each number, the highest first. (N,) -> (N, width)"""
+    return (numbers[:, None] >> np.arange(width - 1, -1, -1) & 1).astype(np.uint8)
 
 
 FORMAT = RunFormat(

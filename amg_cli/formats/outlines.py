@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import cv2
@@ -58,16 +59,20 @@ def parts_of(mask: Mask, tolerance: float = 0.0) -> list[Part]:
 def joined(parts: Sequence[Part]) -> Ring:
     """All outlines as one, for formats that have one polygon an object. -> (P, 2)
 
-    Each next one is entered where it comes nearest to what there is, gone round, and left by the
-    same way, which has no area. So holes stay holes where a polygon is filled by the even-odd rule.
+    Each is left where the next comes nearest to it, and gone on with by the same way, which has no
+    area. So holes stay holes where a polygon is filled by the even-odd rule.
     """
     rings = [ring for part in parts for ring in (part.outer, *part.holes)]
-    whole = rings[0]
-    for ring in rings[1:]:
-        here, there = _nearest(whole, ring)
-        round_ = np.concatenate([ring[there:], ring[: there + 1]])
-        whole = np.concatenate([whole[: here + 1], round_, whole[here:]])
-    return whole
+    contacts = [_nearest(a, b) for a, b in pairwise(rings)]
+    later = np.empty((0, 2), dtype=np.int64)  # the rings after this one, from where they are met
+    for number in reversed(range(len(rings))):
+        ring, met = rings[number], contacts[number - 1][1] if number else 0
+        if number < len(contacts):
+            left = contacts[number][0]
+            ring = np.concatenate([ring[: left + 1], later, ring[left:]])
+            met += (len(later) + 1) * (met > left)
+        later = np.concatenate([ring[met:], ring[: met + 1]]) if number else ring
+    return later
 
 
 def _nearest(a: Ring, b: Ring) -> tuple[int, int]:

@@ -80,7 +80,7 @@ class _Table:
         self._schema = schema
         self._rows: list[dict[str, Any]] = []
         self._nb_parts = self._nb_in_part = 0
-        self._part = self._next_part()
+        self._begin_part()
 
     def add(self, row: dict[str, Any]) -> None:
         """A row, by the names of the columns. Raises OSError."""
@@ -91,24 +91,30 @@ class _Table:
     def close(self) -> None:
         """The rows that are left, and the end of the part. Raises OSError."""
         self._write()
-        self._part.close()
+        self._end_part()
 
     def _write(self) -> None:
         import pyarrow as pa
 
         if self._nb_in_part + len(self._rows) > ROWS_A_PART:
-            self._part.close()
-            self._part = self._next_part()
+            self._end_part()
+            self._begin_part()
         self._part.write_table(pa.Table.from_pylist(self._rows, self._schema))
         self._nb_in_part += len(self._rows)
         self._rows = []
 
-    def _next_part(self) -> Any:
+    def _begin_part(self) -> None:
         from pyarrow import parquet
 
         path = self._folder / f"part-{self._nb_parts:05}.parquet"
         self._nb_parts, self._nb_in_part = self._nb_parts + 1, 0
-        return parquet.ParquetWriter(path, self._schema, compression="zstd")
+        # Not opened by pyarrow, whose errors have no number, and which leaves it open after one.
+        self._file = path.open("xb")
+        self._part = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
+
+    def _end_part(self) -> None:
+        with self._file:
+            self._part.close()
 
 
 def _mask_schema() -> pa.Schema:

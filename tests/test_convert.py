@@ -1,0 +1,206 @@
+"""`amg convert`: from every format that is read into every one that is written."""
+
+import json
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from amg_cli.batch.convert import Wanted, convert
+from amg_cli.core import rle
+from amg_cli.core.errors import ImageError, OutputError
+from amg_cli.core.mask import Mask
+from amg_cli.formats.format import FormatOptions, ImageFormat
+from amg_cli.formats.found import find_masks
+from amg_cli.formats.table import FORMATS, format_of
+from tests.command import FEW_POINTS, SMALL_MODEL, amg, error_lines, files_under, save
+from tests.disks import tmpfs
+from tests.writing import result_of, write_run
+
+READ = [name for name in FORMATS if format_of(name).read]
+IMAGE_FORMATS = [name for name in FORMATS if isinstance(format_of(name), ImageFormat)]
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory):
+    """A run in all formats, of images that have masks and one that has none."""
+    folder = tmp_path_factory.mktemp("run")
+    noise = cv2.resize(
+        np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8), (90, 60)
+    )
+    for name in ("b", "sub/a", "sub/a b"):
+        save(folder / f"photos/{name}.png", noise)
+    save(folder / "photos/none.png", np.zeros((20, 30, 3), np.uint8))
+    formats = [word for name in FORMATS for word in ("--format", name)]
+    arguments = ["--input", "photos", "--recursive", "--output", "out", *formats]
+    result = amg(*arguments, *SMALL_MODEL, *FEW_POINTS, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def converted(folder, *arguments, source="out", output="again"):
+    result = amg("convert", source, "--output", output, *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def test_a_run_becomes_what_it_would_have_written(run_of):
+    formats = [word for name in FORMATS for word in ("--format", name)]
+    result = converted(run_of, *formats)
+    assert files_under(run_of / "again") == files_under(run_of / "out")
+    assert "again/overlay/sub/a b.jpg" in result.stdout.splitlines()
+    assert "again/yolo" in result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", READ)
+def test_each_format_that_is_read_gives_the_masks(name, run_of, tmp_path):
+    """Of a run with this format alone; without the images, but for a size that none can know."""
+    converted(run_of, "--format", name, output=tmp_path / "one")
+    source = tmp_path / "one"
+    if not isinstance(format_of(name), ImageFormat):
+        source /= format_of(name).file_name
+    arguments = ["--format", "ndjson", "--format", "coco", "--images", run_of / "photos"]
+    converted(run_of, *arguments, source=source, output=tmp_path / "two")
+    found, wanted = (
+        {result.name: result for result in format_of("ndjson").read(folder / "masks.ndjson")}
+        for folder in (tmp_path / "two", run_of / "out")
+    )
+    assert found.keys() == wanted.keys() == {"b", "sub/a", "sub/a b", "none"}
+    for key, result in wanted.items():
+        assert [mask.rle for mask in found[key].masks] == [mask.rle for mask in result.masks]
+        assert found[key].image_hw == result.image_hw
+
+
+def test_masks_alone_need_the_images_only_for_one_without_masks(run_of, tmp_path):
+    (tmp_path / "rle").mkdir()
+    (tmp_path / "rle/a.json").write_bytes((run_of / "out/b.json").read_bytes())
+    (tmp_path / "rle/none.json").write_text("[]")
+    result = amg(
+        "convert", "rle", "--output", "coco", "--format", "coco", "--format", "sa1b", cwd=tmp_path
+    )
+    assert result.returncode == 3
+    assert error_lines(result) == [
+        "amg: rle/none.json: has no masks, so that its size is not known; "
+        "give the folder of the --images"
+    ]
+    dataset = json.loads((tmp_path / "coco/annotations.json").read_text())
+    assert [image["file_name"] for image in dataset["images"]] == ["a"]
+    assert find_masks(tmp_path / "coco").keys() == {"a"}
+
+
+def test_a_photograph_that_is_gone_costs_only_what_shows_it(run_of, tmp_path):
+    arguments = ["--format", "overlay", "--format", "rle", "--images", tmp_path]
+    result = amg("convert", "out", "--output", tmp_path / "x", *arguments, cwd=run_of)
+    assert result.returncode == 3
+    assert sorted(path.name for path in tmp_path.joinpath("x").rglob("*.json")) == [
+        "a b.json", "a.json", "b.json", "none.json"
+    ]  # fmt: skip
+    assert error_lines(result)[0] == (
+        "amg: b.png: is where none knows; give the folder of the --images"
+    )
+
+
+def test_names_of_others_lead_nowhere_out(tmp_path):
+    ring = np.zeros((8, 9), bool)
+    ring[2:5, 2:5] = True
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 5, 2, 5, 5]]}
+    names = ["../../up.jpg", "/etc/root.jpg", "a.jpg", "a.png", "..", "x/../y.jpg"]
+    images = [
+        {"id": i, "file_name": name, "height": 8, "width": 9} for i, name in enumerate(names, 1)
+    ]
+    values = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "c"}]}
+    (tmp_path / "theirs.json").write_text(json.dumps(values))
+    formats = ["--format", "sa1b", "--format", "yolo"]
+    converted(tmp_path, *formats, source="theirs.json", output="in/out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "theirs.json"]
+    found = {p.relative_to(tmp_path / "in/out/sa1b").as_posix() for p in
+             (tmp_path / "in/out/sa1b").rglob("*.json")}  # fmt: skip
+    assert found == {"up.json", "etc/root.json", "a.json", "a.png.json", "image.json", "x/y.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (("nothing", "--format", "coco"), 1, "nothing: no such file or folder; give a run's "
+         "--output, or a file of it"),
+        (("out",), 2, "Missing option '--format'."),
+        (("out", "--format", "rle", "--polygons"), 2, "--polygons is for --format coco or labelme "
+         "or cvat or labelstudio"),
+        (("out", "--format", "coco", "--polygon-tolerance", "1"), 2,
+         "--polygon-tolerance is for yolo, or goes with --polygons"),
+        (("photos", "--format", "coco"), 1, "photos: no masks of amg in it; give a run's --output"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_a_line(arguments, code, line, run_of, tmp_path):
+    result = amg("convert", *arguments, "--output", tmp_path / "x", cwd=run_of)
+    assert result.returncode == code
+    assert result.stderr.splitlines()[-1].endswith(line), result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_output_that_is_there_is_kept_unless_it_may_be_replaced(run_of, tmp_path):
+    converted(run_of, "--format", "rle", "--format", "coco", output=tmp_path / "x")
+    (tmp_path / "x/annotations.json").write_text("mine")
+    again = ["convert", "out", "--output", tmp_path / "x", "--format", "coco"]
+    result = amg(*again, cwd=run_of)
+    assert (result.returncode, (tmp_path / "x/annotations.json").read_text()) == (1, "mine")
+    result = amg(*again[:-1], "rle", cwd=run_of)
+    assert result.returncode == 3
+    assert len(error_lines(result)) == 4
+    assert amg(*again, "--on-exists", "overwrite", cwd=run_of).returncode == 0
+    assert (tmp_path / "x/annotations.json").read_text() != "mine"
+
+
+def test_an_extra_that_is_missing_is_named(run_of, tmp_path, monkeypatch):
+    (tmp_path / "pyarrow").mkdir()
+    (tmp_path / "pyarrow/__init__.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = amg(
+        "convert", "out", "--output", tmp_path / "x", "--format", "parquet",
+        cwd=run_of, env=None,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr == ("amg: format parquet: needs pyarrow; pip install 'amg-cli[parquet]'\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a small disk")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_full_disk_leaves_nothing_half_written(name, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8)
+    y, x = np.mgrid[:80, :90]
+    rings = [np.sin(np.hypot(y - i, x) / 2) > 0 for i in (10, 30, 50, 70)]
+    made = [
+        Mask(rle.encode(m), rle.box(rle.encode(m)), 0.9, 0.9, (1.0, 1.0), (0, 0, 90, 80))
+        for m in rings
+    ]
+    results = []
+    for i in range(300):
+        save(tmp_path / f"photos/{i}.png", image) if i < 30 else None
+        more = {"number": i + 1, "file_name": f"{i % 30}.png", "name": f"{i}"}
+        results.append(result_of(made, **more))
+    source = write_run(format_of("ndjson"), results, tmp_path / "source.ndjson")
+    said = []
+
+    def go(output):
+        options = FormatOptions(category="thing")
+        convert(source, Wanted(output, [name], options, tmp_path / "photos"), said.append)
+
+    with tmpfs(tmp_path / "small", "12k" if name == "parquet" else "256k"):
+        with pytest.raises(OutputError, match="cannot be written to: no space left on device"):
+            go(tmp_path / "small/out")
+        left = files_under(tmp_path / "small/out")
+        names = {path.name for path in (tmp_path / "small/out").rglob("*")}
+    go(tmp_path / "large/out")
+    whole = files_under(tmp_path / "large/out")
+    assert not any(name.startswith(".amg-") for name in names)
+    assert left.items() <= whole.items()
+    if name not in IMAGE_FORMATS:
+        assert left == {}
+    assert not [each for each in said if isinstance(each, ImageError)]
+
+
+def test_an_overlay_shows_the_photograph_under_its_masks(run_of):
+    shown = cv2.imread(str(run_of / "out/overlay/none.jpg"))
+    assert shown.shape == (20, 30, 3)
+    assert shown.max() < 10 or (run_of / "out/none.json").read_text() != "[]"
