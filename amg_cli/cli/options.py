@@ -41,12 +41,25 @@ PATH = UserPath(path_type=Path)
 def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each setting of `GenerationConfig` to a click command."""
     for setting in reversed(dataclasses.fields(GenerationConfig)):
-        default = setting.default
-        values = f"default: {default:.4g}; {setting.metadata['range']}"
-        help_line = f"{setting.metadata['help']} [{values}]"
-        option = click.option(option_name(setting.name), type=type(default), help=help_line)
-        command = option(command)
+        command = _option_of(setting)(command)
     return command
+
+
+def _option_of(setting: dataclasses.Field[Any]) -> Callable[..., Any]:
+    """The option of a setting. Without it there is no value, so that the default is its own."""
+    name, default, about = option_name(setting.name), setting.default, setting.metadata
+    if isinstance(default, bool):
+        return click.option(name, is_flag=True, default=None, help=about["help"])
+    if about["choices"]:
+        help_line = f"{about['help']} [default: {default}]"
+        return click.option(name, type=click.Choice(about["choices"]), help=help_line)
+    if about["is_area"]:
+        shown = default if isinstance(default, str) else f"{default:g}"
+        return click.option(
+            name, type=str, metavar="AREA", help=f"{about['help']} [default: {shown}]"
+        )
+    help_line = f"{about['help']} [default: {default:.4g}; {about['range']}]"
+    return click.option(name, type=type(default), help=help_line)
 
 
 def generation_config(values: Mapping[str, Any]) -> GenerationConfig:

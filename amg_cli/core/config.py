@@ -62,9 +62,65 @@ def real_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _setting(default: Any, help_line: str, optional: bool = False, **bounds: Any) -> Any:
-    about = {"help": help_line, "range": Range(**bounds), "optional": optional}
+def area_px(area: float | str, size_hw: tuple[int, int]) -> float:
+    """An area in pixels of an image; a share of it where it is text, such as "5%"."""
+    if isinstance(area, str):
+        return float(area.rstrip("%")) / 100 * size_hw[0] * size_hw[1]
+    return float(area)
+
+
+def _setting(
+    default: Any,
+    help_line: str,
+    optional: bool = False,
+    choices: tuple[str, ...] = (),
+    is_area: bool = False,
+    **bounds: Any,
+) -> Any:
+    about = {
+        "help": help_line,
+        "range": Range(**bounds),
+        "optional": optional,
+        "choices": choices,
+        "is_area": is_area,
+    }
     return dataclasses.field(default=default, metadata=about)
+
+
+def _value(setting: dataclasses.Field[Any], given: object) -> Any:
+    """A setting's value as it is kept. Raises ConfigError for one it cannot have."""
+    about = setting.metadata
+    bounds: Range = about["range"]
+    value: Any
+    if about["choices"]:
+        value, kind = given if given in about["choices"] else None, " or ".join(about["choices"])
+    elif isinstance(setting.default, bool):
+        value, kind = given if isinstance(given, bool) else None, "True or False"
+    elif about["is_area"]:
+        value, kind = _area(given), "pixels, 0 or more, or a share such as 5%"
+    else:
+        whole = isinstance(setting.default, int)
+        value = whole_number(given) if whole else real_number(given)
+        value = None if value is None or not bounds.holds(value) else value
+        kind = f"{'a whole number' if whole else 'a number'} ({bounds})"
+    if value is None:
+        raise ConfigError(setting.name, f"must be {kind}, not {in_short(given)}")
+    return value
+
+
+def _area(given: object) -> float | str | None:
+    """Pixels, or a share of the image with a % after it; None for anything else."""
+    if isinstance(given, str) and given.endswith("%"):
+        try:
+            share = float(given[:-1])
+        except ValueError:
+            return None
+        return given if 0 <= share <= 100 else None
+    try:
+        pixels = float(given) if isinstance(given, str) else real_number(given)
+    except ValueError:
+        return None
+    return pixels if pixels is not None and math.isfinite(pixels) and pixels >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -118,16 +174,59 @@ class GenerationConfig:
         0, "Fill holes and drop islands smaller than this, in pixels; 0 leaves masks alone.",
         low=0,
     )  # fmt: skip
+    # What the reference does not have.
+    nms: str = _setting(
+        "box", "What duplicates are found by at the two thresholds: boxes, as in the reference, or "
+        "masks, so that a stray pixel saves none; off keeps all.", choices=("box", "mask", "off"),
+    )  # fmt: skip
+    min_area: float | str = _setting(
+        0.0, "Drop masks smaller than this: pixels, or a share of the image such as 0.1%.",
+        is_area=True,
+    )  # fmt: skip
+    max_area: float | str = _setting(
+        "100%", "Drop masks larger than this, before they hide others as duplicates.",
+        is_area=True,
+    )  # fmt: skip
+    drop_border: bool = _setting(False, "Drop masks that touch the edge of the image.")
+    largest_component: bool = _setting(False, "Of each mask keep only its largest part.")
+    smooth: int = _setting(
+        0, "Round off outlines: points and gaps narrower than twice this, in pixels, go.",
+        low=0, high=256,
+    )  # fmt: skip
+    containment_thresh: float = _setting(
+        1.0, "Drop a mask of which more than this share lies in a better one; 1 keeps all.",
+        low=0, high=1,
+    )  # fmt: skip
+    max_masks: int = _setting(0, "Keep so many masks at most, the best; 0 keeps all.", low=0)
+    disjoint: str = _setting(
+        "off", "Give each pixel to one mask only: that of the best score, the smallest or the "
+        "largest over it.", choices=("off", "score", "smallest", "largest"),
+    )  # fmt: skip
+    fill: bool = _setting(
+        False, "With --disjoint: pixels of no mask go to the nearest, so that all are of one."
+    )
+    parents: bool = _setting(
+        False, "Say of each mask which is the smallest that contains it, as its parent."
+    )
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
             given = getattr(self, setting.name)
             if given is None and setting.metadata["optional"]:
                 continue
-            bounds: Range = setting.metadata["range"]
-            whole = isinstance(setting.default, int)
-            value = whole_number(given) if whole else real_number(given)
-            if value is None or not bounds.holds(value):
-                kind = "a whole number" if whole else "a number"
-                raise ConfigError(setting.name, f"must be {kind} ({bounds}), not {in_short(given)}")
-            object.__setattr__(self, setting.name, value)
+            object.__setattr__(self, setting.name, _value(setting, given))
+        if self.fill and self.disjoint == "off":
+            raise ConfigError("fill", "goes with `disjoint`, which says whose a pixel is")
+
+    @property
+    def of_the_reference(self) -> bool:
+        """Whether what the reference does not have is left as it is by default."""
+        return all(getattr(self, name) == value for name, value in _BEYOND.items())
+
+
+_BEYOND = {
+    setting.name: setting.default
+    for setting in dataclasses.fields(GenerationConfig)[
+        [each.name for each in dataclasses.fields(GenerationConfig)].index("nms") :
+    ]
+}

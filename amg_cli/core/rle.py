@@ -170,6 +170,32 @@ def merge(rles: Sequence[Rle]) -> Rle:
     }
 
 
+def minus(a: Rle, b: Rle) -> Rle:
+    """The pixels of `a` that are not of `b`. By their runs, so that large masks take no more."""
+    of_a, of_b = (np.cumsum(_runs_of(rle["counts"]))[:-1] for rle in (a, b))
+    places = np.union1d(of_a, of_b)
+    inside, taken = (
+        np.searchsorted(changes_, places, side="right") % 2 == 1 for changes_ in (of_a, of_b)
+    )
+    left = inside & ~taken
+    return from_changes(
+        places[left != np.concatenate([[False], left[:-1]])], (a["size"][0], a["size"][1])
+    )
+
+
+def shares(
+    parts: Sequence[Rle], wholes: Sequence[Rle], of_parts: bool = False
+) -> NDArray[np.float64]:
+    """IoU of every mask of `parts`, N, with every one of `wholes`, K. -> (N, K)
+
+    of_parts: instead the share of each part's own pixels that lie in each of the others
+    """
+    if not len(parts) or not len(wholes):
+        return np.zeros((len(parts), len(wholes)))
+    found = coco_mask.iou(list(parts), list(wholes), [int(of_parts)] * len(wholes))
+    return np.asarray(found, dtype=np.float64).reshape(len(parts), len(wholes))
+
+
 def check(rle: Rle) -> None:
     """Raises ValueError, TypeError or LookupError unless the runs of a mask fill its size.
 

@@ -71,7 +71,7 @@ class EncodedView:
         height, width = self.image_hw
         crop_box, image_box = _whole(self.crop.box_xyxy), _whole((0, 0, width, height))
         return touches_crop_edge(
-            self._in_image(boxes_xyxy), crop_box, image_box, self.view.margin_px
+            self.in_image(boxes_xyxy), crop_box, image_box, self.view.margin_px
         )
 
     def candidates(
@@ -91,7 +91,7 @@ class EncodedView:
         y0, x0 = self.top_left
         return Candidates(
             rles=tuple(rles),
-            boxes_xyxy=self._in_image(boxes_xyxy),
+            boxes_xyxy=self.in_image(boxes_xyxy),
             pred_iou=pred_iou,
             stability_score=stability_score,
             points_xy=points + _whole((x0, y0)),
@@ -103,7 +103,8 @@ class EncodedView:
         y0, x0 = self.top_left
         return boxes_xyxy - _whole((x0, y0, x0, y0))
 
-    def _in_image(self, boxes_xyxy: Tensor) -> Tensor:
+    def in_image(self, boxes_xyxy: Tensor) -> Tensor:
+        """Boxes of the crop, in pixels of the image. (K, 4) -> (K, 4)."""
         y0, x0 = self.top_left
         return boxes_xyxy + _whole((x0, y0, x0, y0))
 

@@ -25,7 +25,7 @@ from amg_cli.core.config import GenerationConfig
 from amg_cli.core.rle import Rle
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.encoded_view import EncodedView
-from amg_cli.generation.select import high_pred_iou, is_stable, staying_within
+from amg_cli.generation.select import allowed, high_pred_iou, is_stable, staying_within
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Sam
 
@@ -193,7 +193,10 @@ def _passing(measured: Measured, crop: EncodedView, config: GenerationConfig) ->
     """Which are stable, not empty, and end at no inner edge of the crop: indices."""
     stable = is_stable(measured.stability_score, config) & (measured.nb_pixels > 0)
     count("after stability", int(stable.sum()))
-    return (stable & ~crop.is_cut(measured.boxes_xyxy)).nonzero()[:, 0]
+    whole = ~crop.is_cut(measured.boxes_xyxy)
+    boxes_xyxy = crop.in_image(measured.boxes_xyxy)
+    fits = allowed(measured.nb_pixels, boxes_xyxy, crop.image_hw, config)
+    return (stable & whole & fits).nonzero()[:, 0]
 
 
 def _rles(low_res: Tensor, crop: EncodedView, threshold: float) -> list[Rle]:

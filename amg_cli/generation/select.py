@@ -10,10 +10,12 @@ from torch import Tensor
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.boxes import box_area, mask_boxes, nms
 from amg_cli.core.candidates import Candidates
-from amg_cli.core.config import GenerationConfig
+from amg_cli.core.config import GenerationConfig, area_px
 from amg_cli.core.mask import Mask
 from amg_cli.core.timings import count, timed
+from amg_cli.generation.overlaps import mask_nms
 from amg_cli.generation.regions import remove_small_regions
+from amg_cli.generation.tidy import tidied
 
 
 def select(candidates: Candidates, config: GenerationConfig) -> list[Mask]:
@@ -25,12 +27,17 @@ def select(candidates: Candidates, config: GenerationConfig) -> list[Mask]:
     with timed("filters"):
         candidates = candidates[high_pred_iou(candidates.pred_iou, config)]
         candidates = candidates[is_stable(candidates.stability_score, config)]
+        if not config.of_the_reference:
+            candidates = candidates[_allowed(candidates, config)]
     with timed("nms"):
         candidates = _without_duplicates(candidates, config)
         if config.min_mask_region_area > 0:
             candidates = _without_small_regions(candidates, config)
-    count("after NMS", len(candidates.rles))
-    return candidates.masks()
+        masks = candidates.masks()
+        if not config.of_the_reference:
+            masks = tidied(masks, config)
+    count("after NMS", len(masks))
+    return masks
 
 
 def high_pred_iou(pred_iou: Tensor, config: GenerationConfig) -> Tensor:
@@ -50,9 +57,34 @@ def is_stable(stability_score: Tensor, config: GenerationConfig) -> Tensor:
 def staying_within(boxes_xyxy: Tensor, pred_iou: Tensor, config: GenerationConfig) -> Tensor:
     """The first suppression, within one crop: indices of the boxes that stay, best first.
 
-    boxes_xyxy (N, 4), pred_iou (N,) -> (K,), on the CPU. Source: the reference generator, step 8.
+    boxes_xyxy (N, 4), pred_iou (N,) -> (K,), on the CPU. All stay where masks decide, or nothing.
+    Source: the reference generator, step 8.
     """
-    return nms(boxes_xyxy, pred_iou, config.box_nms_thresh)
+    thresh = config.box_nms_thresh if config.nms == "box" else 1.0
+    return nms(boxes_xyxy, pred_iou, thresh)
+
+
+def allowed(
+    areas: Tensor, boxes_xyxy: Tensor, size_hw: tuple[int, int], config: GenerationConfig
+) -> Tensor:
+    """Which masks of an image have a size and a place that are wanted. -> (N,) bool
+
+    areas (N,), in pixels; boxes_xyxy (N, 4), of the image
+    """
+    low, high = (area_px(bound, size_hw) for bound in (config.min_area, config.max_area))
+    fits = (areas >= low) & (areas <= high)
+    if config.drop_border:
+        left, top, right, bottom = boxes_xyxy.unbind(dim=1)
+        height, width = size_hw
+        fits &= (left > 0) & (top > 0) & (right < width - 1) & (bottom < height - 1)
+    return fits
+
+
+def _allowed(candidates: Candidates, config: GenerationConfig) -> Tensor:
+    areas = [rle_codec.area(rle) for rle in candidates.rles]
+    height, width = candidates.rles[0]["size"] if len(candidates) else (0, 0)
+    found = torch.tensor(areas, dtype=torch.int64, device="cpu")
+    return allowed(found, candidates.boxes_xyxy, (height, width), config)
 
 
 def _without_duplicates(candidates: Candidates, config: GenerationConfig) -> Candidates:
@@ -60,23 +92,29 @@ def _without_duplicates(candidates: Candidates, config: GenerationConfig) -> Can
     kept = []
     for members in _by_crop(candidates.crop_boxes_xyxy):
         in_crop = candidates[members]
-        kept.append(_survivors(in_crop, in_crop.pred_iou, config.box_nms_thresh))
+        kept.append(_survivors(in_crop, in_crop.pred_iou, config.box_nms_thresh, config.nms))
     candidates = Candidates.concat(kept)
     if candidates.nb_views == 1:
         return candidates
     smallness = 1 / box_area(candidates.crop_boxes_xyxy)
-    return _survivors(candidates, smallness, config.crop_nms_thresh)
+    return _survivors(candidates, smallness, config.crop_nms_thresh, config.nms)
 
 
-def _survivors(candidates: Candidates, scores: Tensor, iou_thresh: float) -> Candidates:
-    """Those that stay in suppression by `scores`, (N,), best first.
+def _survivors(
+    candidates: Candidates, scores: Tensor, iou_thresh: float, by: str = "box"
+) -> Candidates:
+    """Those that stay in suppression by `scores`, (N,), best first. by: as of the setting `nms`
 
     A box one pixel wide or high has no area, and an IoU of 0/0 suppresses nothing in the reference,
     nor in `nms`: an image as thin got hundreds of copies of one mask. Here such boxes have an IoU
     of 1 where their masks are equal, and the first of those stays.
     Source: the reference generator, steps 8 to 10, but for that.
     """
-    kept = candidates[nms(candidates.boxes_xyxy, scores, iou_thresh)]
+    if by == "mask":
+        return candidates[mask_nms(candidates.rles, candidates.boxes_xyxy, scores, iou_thresh)]
+    kept = candidates[nms(candidates.boxes_xyxy, scores, iou_thresh if by == "box" else 1.0)]
+    if by == "off":
+        return kept
     is_flat = box_area(kept.boxes_xyxy) == 0
     if iou_thresh >= 1 or not is_flat.any():
         return kept
@@ -110,4 +148,4 @@ def _without_small_regions(candidates: Candidates, config: GenerationConfig) -> 
     mended = replace(candidates, rles=tuple(rles), boxes_xyxy=boxes)
     threshold = max(config.box_nms_thresh, config.crop_nms_thresh)
     scores = torch.tensor(unchanged, dtype=torch.float32, device="cpu")
-    return _survivors(mended, scores, threshold)
+    return _survivors(mended, scores, threshold, config.nms)

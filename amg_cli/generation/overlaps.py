@@ -1,0 +1,123 @@
+"""Masks that overlap: duplicates, masks inside others, and whose a pixel is. On RLE throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amg_cli.core import rle as rle_codec
+from amg_cli.core.mask import Mask
+from amg_cli.core.rle import Rle
+
+# The share of a mask that lies in another one which contains it: outlines differ by a pixel or two.
+CONTAINED = 0.95
+
+
+def mask_nms(rles: Sequence[Rle], boxes_xyxy: Tensor, scores: Tensor, iou_thresh: float) -> Tensor:
+    """As `boxes.nms`, by the IoU of the masks: indices of those that stay, best first.
+
+    N Rles, their boxes (N, 4) and scores (N,) -> (K,) int64. Boxes and areas bound the IoU, so that
+    few pairs of masks are compared.
+    """
+    order = torch.sort(scores, descending=True, stable=True).indices.numpy()
+    boxes = boxes_xyxy.numpy()[order].astype(np.float64)
+    areas = np.array([rle_codec.area(rles[i]) for i in order], dtype=np.float64)
+    alive = np.ones(len(order), dtype=bool)
+    for i in range(len(order)):
+        if not alive[i]:
+            continue
+        later = i + 1 + np.flatnonzero(alive[i + 1 :])
+        near = later[_most_iou(boxes[i], areas[i], boxes[later], areas[later]) > iou_thresh]
+        if len(near):
+            found = rle_codec.shares([rles[order[j]] for j in near], [rles[order[i]]])[:, 0]
+            alive[near[found > iou_thresh]] = False
+    return torch.from_numpy(order[alive])
+
+
+def _most_iou(
+    box: NDArray[np.float64],
+    area: float,
+    boxes: NDArray[np.float64],
+    areas: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What the IoU of a mask with others may be at most, by what of their boxes is in common."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    common = (high - low + 1).clip(min=0).prod(axis=1)
+    common = np.minimum(common, np.minimum(area, areas))
+    bound: NDArray[np.float64] = common / (area + areas - common)
+    return bound
+
+
+def without_contained(masks: Sequence[Mask], thresh: float) -> list[Mask]:
+    """Without those of which more than a share lies in an earlier one that stays."""
+    inside = rle_codec.shares(*2 * ([mask.rle for mask in masks],), of_parts=True)
+    kept: list[int] = []
+    for i in range(len(masks)):
+        if not (inside[i, kept] > thresh).any():
+            kept.append(i)
+    return [masks[i] for i in kept]
+
+
+def with_parents(masks: Sequence[Mask]) -> list[Mask]:
+    """Each with its place as id, and as parent that of the smallest that contains it.
+
+    Of two that contain each other the larger is the parent, and of equal ones the earlier.
+    """
+    inside = rle_codec.shares(*2 * ([mask.rle for mask in masks],), of_parts=True)
+    ranks = [(-mask.area_px, i) for i, mask in enumerate(masks)]
+    found = []
+    for i, mask in enumerate(masks):
+        around = [j for j in np.flatnonzero(inside[i] >= CONTAINED) if ranks[j] < ranks[i]]
+        parent = max(around, key=lambda j: ranks[j], default=None)
+        found.append(replace(mask, id=i, parent=None if parent is None else int(parent)))
+    return found
+
+
+def disjoint(masks: Sequence[Mask], first: str) -> list[Mask]:
+    """Each pixel in one mask only, in the same order; those that have none left go.
+
+    first: whose it is: of the mask that is "smallest" or "largest", or of the best "score", the
+        earliest. Of equal ones the earlier.
+    """
+    sign = {"score": 0, "smallest": 1, "largest": -1}[first]
+    turns = sorted(range(len(masks)), key=lambda i: (sign * masks[i].area_px, i))
+    left: dict[int, Mask] = {}
+    taken: Rle | None = None
+    for i in turns:
+        rle = masks[i].rle if taken is None else rle_codec.minus(masks[i].rle, taken)
+        taken = rle if taken is None else rle_codec.merge([taken, rle])
+        if rle_codec.area(rle):
+            left[i] = replace(masks[i], rle=rle, box_xyxy=rle_codec.box(rle))
+    return [left[i] for i in sorted(left)]
+
+
+def filled(masks: Sequence[Mask]) -> list[Mask]:
+    """Disjoint masks, with every pixel of none given to the nearest one. Without masks, none.
+
+    Of masks as near as each other, one of them.
+    """
+    if not masks:
+        return []
+    height, width = masks[0].rle["size"]
+    owners = np.full((height, width), -1, dtype=np.int32)
+    for i, mask in enumerate(masks):
+        x0, y0, x1, y1 = mask.box_xyxy
+        owners[y0 : y1 + 1, x0 : x1 + 1][mask.window()] = i
+    free = owners < 0
+    _, nearest = cv2.distanceTransformWithLabels(
+        free.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    of_label = np.empty(nearest.max() + 1, dtype=np.int32)
+    of_label[nearest[~free]] = owners[~free]
+    owners = of_label[nearest]
+    found = []
+    for i, mask in enumerate(masks):
+        rle = rle_codec.encode(owners == i)
+        found.append(replace(mask, rle=rle, box_xyxy=rle_codec.box(rle)))
+    return found
