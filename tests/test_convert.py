@@ -119,6 +119,126 @@ def test_names_of_others_lead_nowhere_out(tmp_path):
     assert found == {"up.json", "etc/root.json", "a.json", "a.png.json", "image.json", "x/y.json"}
 
 
+def theirs(images, annotations, path):
+    """A COCO data set of another program."""
+    values = {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "c"}]}
+    path.write_text(json.dumps(values))
+    return path
+
+
+BOX = [[2, 2, 6, 2, 6, 6, 2, 6]]
+
+
+def test_data_sets_of_others_get_numbers_of_their_own(tmp_path):
+    """Their ids may be text, or those of two images be one to us; crowds and boxes are no masks."""
+    images = [
+        {"id": id_, "file_name": f"{id_}.jpg", "height": 20, "width": 30} for id_ in ("x", 0, 9)
+    ]
+    many = [
+        {"id": 100_001, "image_id": "x", "category_id": 3, "segmentation": BOX, "score": None},
+        {"id": 200_001, "image_id": "x", "category_id": 7, "segmentation": BOX},
+        {"image_id": "x", "segmentation": BOX},
+        {"id": 5, "image_id": 9, "category_id": 3, "bbox": [0, 0, 1, 1]},
+        {"id": 6, "image_id": 9, "category_id": 3, "segmentation": BOX, "iscrowd": 1},
+        {"id": 7, "image_id": 9, "category_id": 3, "segmentation": [[1, 1, 1, 1, 1, 1]]},
+    ]
+    theirs(images, many, tmp_path / "theirs.json")
+    formats = ["--format", "ndjson", "--format", "cutout", "--format", "cvat", "--format", "coco"]
+    image = np.zeros((20, 30, 3), np.uint8)
+    for id_ in ("x", 0, 9):
+        save(tmp_path / f"photos/{id_}.jpg", image)
+    arguments = [*formats, "--images", "photos"]
+    converted(tmp_path, *arguments, source="theirs.json", output="out")
+    lines = [json.loads(line) for line in (tmp_path / "out/masks.ndjson").open()]
+    assert [line["image_id"] for line in lines] == [1, 2, 3]
+    assert [len(line["masks"]) for line in lines] == [3, 0, 0]
+    assert [mask["id"] for mask in lines[0]["masks"]] == [0, 1, 2]
+    assert [mask.get("category") for mask in lines[0]["masks"]] == ["c", "7", None]
+    assert len(list((tmp_path / "out/cutout/x").iterdir())) == 3
+
+
+def test_photographs_of_another_size_cost_only_what_shows_them(tmp_path):
+    images = [{"id": i, "file_name": f"{i}.png", "height": 20, "width": 30} for i in (1, 2)]
+    boxes = [{"id": i, "image_id": i, "category_id": 3, "segmentation": BOX} for i in (1, 2)]
+    theirs(images, boxes, tmp_path / "theirs.json")
+    save(tmp_path / "photos/1.png", np.zeros((30, 20, 3), np.uint8))
+    save(tmp_path / "photos/2.png", np.zeros((20, 30, 3), np.uint8))
+    arguments = ["--output", "out", "--format", "overlay", "--format", "sa1b", "--images", "photos"]
+    result = amg("convert", "theirs.json", *arguments, cwd=tmp_path)
+    assert result.returncode == 3
+    assert error_lines(result) == [
+        f"amg: {tmp_path}/photos/1.png: has 20 x 30 pixels, and its masks 30 x 20; "
+        "give the --images that the masks are of"
+    ]
+    assert sorted(files_under(tmp_path / "out")) == ["overlay/2.jpg", "sa1b/1.json", "sa1b/2.json"]
+
+
+def test_a_damaged_file_among_others_costs_its_image(run_of, tmp_path):
+    (tmp_path / "rle").mkdir()
+    for name in "abc":
+        (tmp_path / f"rle/{name}.json").write_bytes((run_of / "out/b.json").read_bytes())
+    (tmp_path / "rle/b.json").write_bytes((run_of / "out/b.json").read_bytes()[:200])
+    result = amg("convert", "rle", "--output", "out", "--format", "coco", cwd=tmp_path)
+    assert result.returncode == 3
+    assert len(error_lines(result)) == 1
+    assert "rle/b.json" in error_lines(result)[0]
+    dataset = json.loads((tmp_path / "out/annotations.json").read_text())
+    assert [(each["id"], each["file_name"]) for each in dataset["images"]] == [(1, "a"), (3, "c")]
+
+
+def test_what_each_image_has_counts_more_than_an_older_file_of_them_all(run_of, tmp_path):
+    (tmp_path / "x").mkdir()
+    for name in "ab":
+        (tmp_path / f"x/{name}.json").write_bytes((run_of / "out/b.json").read_bytes())
+    converted(tmp_path, "--format", "coco", source="x", output="x")
+    (tmp_path / "x/c.json").write_bytes((run_of / "out/b.json").read_bytes())
+    converted(tmp_path, "--format", "ndjson", source="x", output="y")
+    assert len((tmp_path / "y/masks.ndjson").read_text().splitlines()) == 3
+
+
+def test_shards_and_what_they_were_merged_to_are_one_run(run_of, tmp_path):
+    arguments = ["--input", run_of / "photos", "--recursive", "--format", "ndjson", "--quiet"]
+    for shard in ("1/2", "2/2"):
+        more = ["--output", "out", "--shard", shard, *SMALL_MODEL, *FEW_POINTS]
+        assert amg(*arguments, *more, cwd=tmp_path).returncode == 0
+    converted(tmp_path, "--format", "ndjson", output="before")
+    assert amg("merge", "out", cwd=tmp_path).returncode == 0
+    converted(tmp_path, "--format", "ndjson", output="after")
+    merged = (tmp_path / "out/masks.ndjson").read_bytes()
+    assert (tmp_path / "after/masks.ndjson").read_bytes() == merged
+    assert (tmp_path / "before/masks.ndjson").read_bytes() == merged
+
+
+def test_photographs_are_found_by_their_whole_name(run_of, tmp_path):
+    names = ["a [1]", "b", "dir"]
+    for name in names:
+        save(tmp_path / f"photos/{name}.jpg", np.zeros((60, 90, 3), np.uint8))
+        (tmp_path / "rle").mkdir(exist_ok=True)
+        (tmp_path / f"rle/{name}.json").write_bytes((run_of / "out/b.json").read_bytes())
+    save(tmp_path / "photos/b.c.jpg", np.zeros((5, 5, 3), np.uint8))
+    (tmp_path / "photos/dir").mkdir()
+    arguments = ["--format", "overlay", "--format", "coco", "--images", "photos"]
+    converted(tmp_path, *arguments, source="rle", output="out")
+    dataset = json.loads((tmp_path / "out/annotations.json").read_text())
+    assert [image["file_name"] for image in dataset["images"]] == [f"{n}.jpg" for n in names]
+
+
+def test_the_real_sa1b_has_boxes_of_its_own(tmp_path):
+    pixels = np.zeros((20, 30), bool)
+    pixels[3:8, 4:9] = True
+    annotation = {
+        "id": 77, "segmentation": rle.encode(pixels), "bbox": [4, 3, 4, 4], "area": 25,
+        "predicted_iou": 0.9, "stability_score": 0.95, "crop_box": [0, 0, 30, 20],
+        "point_coords": [[5, 5]],
+    }  # fmt: skip
+    image = {"image_id": 7, "width": 30, "height": 20, "file_name": "sa_7.jpg"}
+    values = {"image": image, "annotations": [annotation]}
+    (tmp_path / "sa_7.json").write_text(json.dumps(values))
+    converted(tmp_path, "--format", "coco", source="sa_7.json", output="out")
+    (found,) = json.loads((tmp_path / "out/annotations.json").read_text())["annotations"]
+    assert (found["bbox"], found["area"]) == ([4, 3, 5, 5], 25)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

@@ -354,6 +354,17 @@ def test_merged_shards_are_the_unsharded_run(apart, photos, tmp_path, work):
     assert go(plan_of(tmp_path, output=output), photos, work) == []
 
 
+def test_merged_labels_lead_to_their_photographs_from_wherever_they_lie(photos, tmp_path, work):
+    parts = [tmp_path / "deep/er" / str(index) for index in (1, 2)]
+    for index, folder in enumerate(parts, 1):
+        plan = plan_of(tmp_path, output=folder, shard=Shard(index, 2), formats=("labelme",))
+        go(plan, photos, work)
+    merge(parts, tmp_path / "out")
+    for path in (tmp_path / "out/labelme").iterdir():
+        image = path.parent / json.loads(path.read_text())["imagePath"]
+        assert image.resolve() == (photos / f"{path.stem}.png").resolve()
+
+
 def test_a_merge_names_what_is_missing_and_merges_it_later(photos, tmp_path, work):
     (photos / "a.png").write_bytes(b"no image")
     parts = [plan_of(tmp_path, shard=Shard(index, 2)) for index in (1, 2)]

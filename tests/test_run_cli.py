@@ -63,6 +63,28 @@ def test_a_coco_file_loads_and_its_boxes_and_areas_are_pycocotools(photos, tmp_p
     assert dataset.loadCats(1)[0]["name"] == "object"
 
 
+def test_images_in_folders_named_like_the_runs_own_lose_nothing_and_stay_done(tmp_path, noise):
+    for name in ("x", "yolo/x", "parquet/y", "sa1b/x", "yolo"):
+        save(tmp_path / f"photos/{name}.png", noise)
+    formats = [word for name in ("rle", "yolo", "parquet", "sa1b") for word in ("--format", name)]
+    arguments = ["--input", "photos", "--recursive", "--output", "out", *formats]
+    assert run(*arguments, cwd=tmp_path).returncode == 0
+    names = ["parquet~2/y", "sa1b~2/x", "x", "yolo.png", "yolo~2/x"]
+    for name in names:
+        assert (tmp_path / f"out/{name}.json").is_file(), name
+        assert (tmp_path / f"out/sa1b/{name}.json").is_file(), name
+    assert "5 done before" in run(*arguments, cwd=tmp_path).stderr
+
+
+def test_what_a_killed_run_left_is_removed_whatever_the_formats(photos, tmp_path):
+    left = tmp_path / "out/.amg-abcdefgh"
+    (left / "new").mkdir(parents=True)
+    (left / "lock").touch()
+    arguments = ["--input", "photos", "--output", "out", "--format", "coco"]
+    assert run(*arguments, cwd=tmp_path).returncode == 0
+    assert not left.exists()
+
+
 def test_images_named_like_the_runs_own_files_lose_nothing(tmp_path, noise):
     names = ["cutout", "annotations", "sa1b", "parquet", "a"]
     for name in (*names, "overlay/b"):

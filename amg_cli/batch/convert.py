@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from amg_cli.batch.commit import check_writable
+from amg_cli.batch.images import IMAGE_SUFFIXES
 from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import read_image
 from amg_cli.batch.run import Plan
@@ -20,7 +25,13 @@ from amg_cli.batch.writing import (
 from amg_cli.core.errors import ImageError, InputError
 from amg_cli.core.interrupts import check
 from amg_cli.formats.format import FormatOptions
-from amg_cli.formats.found import Found, find_masks, image_masks_in, results_in, run_format_of
+from amg_cli.formats.found import (
+    Found,
+    image_masks_in,
+    masks_of_images,
+    results_in,
+    run_format_of,
+)
 from amg_cli.formats.manifest import (
     FOLDER,
     Entry,
@@ -74,9 +85,10 @@ def convert(source: Path, wanted: Wanted, report: Callable[[Path | ImageError], 
         found = first
         while found is not None:
             check()
-            if isinstance(found, ImageError):
-                report(found)
-            else:
+            fault = found if isinstance(found, ImageError) else _fault(found)
+            if fault:
+                report(fault)
+            elif isinstance(found, Result):
                 result = _named(found, names)
                 _write_own(result, plan, wanted, report)
                 yield result
@@ -90,6 +102,16 @@ def convert(source: Path, wanted: Wanted, report: Callable[[Path | ImageError], 
         report(wanted.output / format_.file_name)
 
 
+def _fault(result: Result) -> ImageError | None:
+    """Why an image's masks are none of it, if they are not."""
+    for mask in result.masks:
+        if tuple(mask.rle["size"]) != result.image_hw:
+            height, width = mask.rle["size"]
+            cause = f"a mask of {width} x {height} pixels is not of this image's size"
+            return ImageError(result.file_name, cause, "mend the masks' file")
+    return None
+
+
 def _write_own(
     result: Result, plan: Plan, wanted: Wanted, report: Callable[[Path | ImageError], object]
 ) -> None:
@@ -100,7 +122,12 @@ def _write_own(
             if not result.source:
                 cause = "is where none knows"
                 raise ImageError(result.file_name, cause, "give the folder of the `images`")
-            result = replace(result, image_rgb=read_image(Path(result.source)))
+            pixels = read_image(Path(result.source))
+            if pixels.shape[:2] != result.image_hw:
+                (height, width), (its, own) = pixels.shape[:2], result.image_hw
+                cause = f"has {width} x {height} pixels, and its masks {own} x {its}"
+                raise ImageError(result.source, cause, "give the `images` that the masks are of")
+            result = replace(result, image_rgb=pixels)
         except ImageError as error:
             report(error)
             formats = [format_ for format_ in formats if not format_.needs_image]
@@ -109,24 +136,30 @@ def _write_own(
 
 
 def _named(result: Result, names: Names) -> Result:
-    """With a name that is its alone, and leads nowhere out of the output folder."""
-    parts = [part for part in result.name.split("/") if part not in ("", ".", "..")]
+    """With a name that is its alone, and leads nowhere out; without masks that have no pixel."""
+    folders = re.split(r"[/\\]", result.name)
+    parts = [part for part in folders if part not in ("", ".", "..") and part[1:2] != ":"]
     suffix = PurePosixPath(result.file_name).suffix or ".image"
     (name,) = names.give(["/".join(parts or ["image"]) + suffix])
-    return replace(result, name=name)
+    return replace(result, name=name, masks=[mask for mask in result.masks if mask.area_px])
 
 
 def results_of(source: Path, images: Path | None = None) -> Iterator[Result | ImageError]:
     """The images of a run's folder, or of a file of masks, one at a time.
 
     images: as of `Wanted`
-    Of a folder with a record that has kept the masks, those; else of its file of the whole run;
-    else of what each image has. Raises InputError where there is nothing.
+    Of a folder with a record that has kept the masks, those; else what each image has; else its
+    file of the whole run. Masks without a pixel are left out. Raises InputError where there is
+    nothing.
     """
     if not source.exists():
         raise InputError(source, "no such file or folder", "give a run's `output`, or a file of it")
     if format_ := run_format_of(source):
-        yield from (_placed(result, {}, images) for result in results_in(source, format_))
+        # Beside a run's own file lies its record, which knows where the images are.
+        entries = {entry.number: entry for entry in read_entries(source.parent)}
+        is_the_runs = source.name == format_.file_name
+        for result in results_in(source, format_):
+            yield _placed(result, entries if is_the_runs else {}, images)
     elif source.is_file():
         yield from _of_file(source, images)
     else:
@@ -145,25 +178,42 @@ def _of_file(source: Path, images: Path | None) -> Iterator[Result | ImageError]
 
 def _of_folder(folder: Path, images: Path | None) -> Iterator[Result | ImageError]:
     entries = {entry.number: entry for entry in read_entries(folder)}
-    records = [(shard, read_records(folder, shard)) for shard in shards_in(folder)]
-    done = [r for _, each in records for r in each.of_image.values() if r.outcome == "done"]
-    results: Iterator[Result] | None = None
-    if done and all(record.at is not None for record in done):
-        kept: list[tuple[Path, RunRecords]] = [
-            (folder / FOLDER / shard.file("masks"), each) for shard, each in records
-        ]
-        results = kept_results(kept)
-    else:
-        for format_ in run_formats(RUN_FILES):
-            path = folder / format_.file_name
-            if results is None and run_format_of(path) is format_:
-                results = results_in(path, format_)
-    if results is not None:
-        yield from (_placed(result, entries, images) for result in results)
-        return
+    results = _kept(folder)
+    own = {} if results else masks_of_images(folder)
+    if results is None and not own:
+        files = [f for f in run_formats(RUN_FILES) if run_format_of(folder / f.file_name) is f]
+        if not files:
+            raise InputError(folder, "no masks of amg in it", "give a run's `output`")
+        results = results_in(folder / files[0].file_name, files[0])
+    for result in results or ():
+        yield _placed(result, entries, images)
     of_name = {entry.name: entry for entry in entries.values()}
-    for place, (name, found) in enumerate(sorted(find_masks(folder).items()), 1):
-        yield _of_masks(place, name, found, of_name.get(name), images)
+    new = itertools.count(max(entries, default=0) + 1)  # numbers of what no record lists
+    for name, found in sorted(own.items()):
+        entry = of_name.get(name)
+        yield _of_masks(entry.number if entry else next(new), name, found, entry, images)
+
+
+def _kept(folder: Path) -> Iterator[Result] | None:
+    """The masks that a folder's record has kept, if it has those of all images.
+
+    Of a run whose shards were merged the record of the whole counts; else that of its shards.
+    """
+    records = [(shard, read_records(folder, shard)) for shard in shards_in(folder)]
+    records = [(shard, each) for shard, each in records if each.of_image]
+    counts = [shard.count for shard, _ in records]
+    parts = [(shard, each) for shard, each in records if shard.count == min(counts)]
+    done = [r for _, each in parts for r in each.of_image.values() if r.outcome == "done"]
+    if not done or any(record.at is None for record in done):
+        return None
+    return _read_kept([(folder / FOLDER / shard.file("masks"), each) for shard, each in parts])
+
+
+def _read_kept(parts: list[tuple[Path, RunRecords]]) -> Iterator[Result]:
+    try:
+        yield from kept_results(parts)
+    except (OSError, ValueError) as error:
+        raise InputError(parts[0][0], f"damaged: {error}", "convert a file of the run") from error
 
 
 def _placed(result: Result, entries: Mapping[int, Entry], images: Path | None) -> Result:
@@ -173,33 +223,39 @@ def _placed(result: Result, entries: Mapping[int, Entry], images: Path | None) -
 
 
 def _of_masks(
-    place: int, name: str, found: Found, entry: Entry | None, images: Path | None
+    number: int, name: str, found: Found, entry: Entry | None, images: Path | None
 ) -> Result | ImageError:
     """The image of masks that stand alone."""
-    number, file_name = (entry.number, entry.file_name) if entry else (place, name)
+    file_name = entry.file_name if entry else name
     source = _image_of(file_name, entry, images)
-    masks = found.read()
-    if masks:
-        height, width = masks[0].rle["size"]
-    elif source:
-        try:
+    if source and images is not None and entry is None:
+        file_name = os.path.relpath(source, images.resolve())
+    try:
+        masks = found.read()
+        if masks:
+            height, width = masks[0].rle["size"]
+        elif source:
             height, width = read_image(Path(source)).shape[:2]
-        except ImageError as error:
-            return error
-    else:
-        return ImageError(found.path, NO_SIZE, "give the folder of the `images`")
+        else:
+            return ImageError(found.path, NO_SIZE, "give the folder of the `images`")
+    except InputError as error:
+        return ImageError(error.where, error.cause, error.remedy)
+    except ImageError as error:
+        return error
     return Result(number, name, file_name, (height, width), masks, source)
 
 
 def _image_of(file_name: str, entry: Entry | None, images: Path | None) -> str:
     """The file of an image, its whole path; empty where it is not there."""
-    if images is not None:
-        path = images / file_name
-        if not path.exists():  # as where the name has lost its suffix
-            found = sorted(path.parent.glob(f"{path.name}.*")) if path.parent.is_dir() else []
-            path = found[0] if found else path
-    elif entry is not None:
-        path = Path(entry.path)
+    if images is None:
+        path = None if entry is None else Path(entry.path)
     else:
-        return ""
-    return str(path.resolve()) if path.exists() else ""
+        path = images / file_name
+        if not path.is_file():  # as where the name has lost its suffix
+            beside = sorted(path.parent.glob(f"{glob.escape(path.name)}.*"))
+            path = next((each for each in beside if _is_image_of(each, path.name)), None)
+    return str(path.resolve()) if path is not None and path.is_file() else ""
+
+
+def _is_image_of(path: Path, name: str) -> bool:
+    return path.stem == name and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

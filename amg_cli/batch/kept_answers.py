@@ -12,6 +12,7 @@ from amg_cli.batch.answers import Answer
 from amg_cli.batch.commit import check_writable
 from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import Reading, read_picture
+from amg_cli.batch.run import Plan
 from amg_cli.batch.writing import (
     cannot_write,
     check_free,
@@ -43,7 +44,7 @@ def keep(
     whole = run_formats(tuple(formats))
     if not overwrite:
         check_free(output, whole)
-    names, results = Names(), []
+    names, results = Names(Plan(output, tuple(formats), {}, options).reserved), []
     for number, (image, answers) in enumerate(
         itertools.groupby(found, key=lambda answer: answer.question.image), 1
     ):

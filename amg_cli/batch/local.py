@@ -101,7 +101,7 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
             shown = replace(result, image_rgb=picture.pixels)
             for format_, target in zip(work.formats, job.targets, strict=True):
                 with committed(target, job.overwrite) as path:
-                    format_.write(shown, Output(path, target, work.options))
+                    _write(format_, shown, Output(path, target, work.options))
     return Outcome(
         job,
         result,
@@ -110,6 +110,14 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
         file=replace(file, sha256=picture.sha256),
         seconds=time.perf_counter() - start,
     )
+
+
+def _write(format_: ImageFormat, result: Result, output: Output) -> None:
+    try:
+        format_.write(result, output)
+    except ValueError as error:
+        remedy = "leave out its `format`"
+        raise ImageError(output.target, f"cannot be made: {error}", remedy) from error
 
 
 def _generate(pixels: NDArray[np.uint8], work: Work) -> list[Mask]:

@@ -146,13 +146,17 @@ def _copy_outputs(entry: Entry, folder: Path, plan: Plan) -> None:
     if folder.resolve() == plan.output.resolve():
         return
     theirs = map(Path, replace(plan, output=folder).targets(entry.name))
-    for source, target in zip(theirs, map(Path, plan.targets(entry.name)), strict=True):
+    ours = map(Path, plan.targets(entry.name))
+    for format_, source, target in zip(plan.image_formats, theirs, ours, strict=True):
         if not source.exists():
             continue
         try:
             with committed(target, overwrite=True) as path:
                 if source.is_dir():
                     shutil.copytree(source, path, copy_function=_link)
+                elif format_.moved:
+                    shutil.copy2(source, path)
+                    format_.moved(path, source, target)
                 else:
                     _link(source, path)
         except OSError as error:

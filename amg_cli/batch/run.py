@@ -77,11 +77,14 @@ class Plan:
     @property
     def reserved(self) -> set[str]:
         """Names whose outputs would lie where the run has its own files, or a format its folder."""
+        suffixes = [format_.suffix for format_ in self.image_formats if not format_.folder]
+        if not suffixes:  # images have nothing in the run's own folder
+            return set()
         own = {format_.folder for format_ in self.image_formats if format_.folder}
         own |= {format_.file_name for format_ in self.run_formats}
-        suffixes = [format_.suffix for format_ in self.image_formats if not format_.folder]
         ends = [(name, suffix) for name in own for suffix in suffixes if name.endswith(suffix)]
-        return {name.removesuffix(suffix) for name, suffix in ends}
+        # An image of a folder of such a name would lie in it, so that the whole name is taken too.
+        return own | {name.removesuffix(suffix) for name, suffix in ends}
 
     def targets(self, name: str) -> list[str]:
         """Where the outputs of an image go."""
@@ -130,7 +133,7 @@ class Run:
         pairs = zip(sources, entries, strict=True)
         mine = [(source, entry) for source, entry in pairs if _is_in(self._plan.shard, entry)]
         names = {entry.name.rpartition("/")[0] for _, entry in mine}
-        rooms = {format_.folder for format_ in self._plan.image_formats}
+        rooms = {"", *(format_.folder for format_ in self._plan.image_formats)}
         folders = {self._plan.output / room / name for room in rooms for name in names}
         recover(folders - self._recovered)
         self._recovered |= folders

@@ -13,6 +13,7 @@ from amg_cli.cli.options import PATH
 from amg_cli.cli.words import say
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
+from amg_cli.formats.table import FORMATS
 
 EPILOG = """\b
 SRC is the output folder of a run, or one of its files; or a COCO data set of another
@@ -29,7 +30,11 @@ _OPTIONS = (
         "--output", type=PATH, required=True, metavar="DST",
         help="The folder to write to; made if it is not there.",
     ),
-    *FORMAT_OPTIONS,
+    click.option(
+        "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
+        help="What to write: any of the formats of a run. Can be given several times.  [required]",
+    ),
+    *FORMAT_OPTIONS[1:],
     click.option(
         "--images", type=PATH, metavar="DIR",
         help="The folder of the images, for formats that show them or lead to them. [default: "

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 EPILOG = """\b
 PATH of --truth is a COCO file of instances, or a folder of BSDS500's segmentations (ID.npz);
-of --masks, what amg wrote in any of its formats, or a COCO results file. Without --masks
+of --masks, what amg wrote in a format that is read back, or a COCO results file. Without --masks
 they are generated first: amg eval --truth PATH --model-type NAME [options].
 
 \b

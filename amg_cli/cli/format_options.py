@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -63,5 +64,8 @@ def check_format_options(values: Mapping[str, Any], formats: Sequence[str]) -> N
             users = [each for each in FORMATS if name in format_of(each).options]
             option = f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{option} is for --format {' or '.join(users)}")
+    for name in ("polygon_tolerance", "val_share"):
+        if not math.isfinite(values[name]):
+            raise click.BadParameter("is no number", param_hint=f"--{name.replace('_', '-')}")
     if values["polygon_tolerance"] and "yolo" not in formats and not values["polygons"]:
         raise click.UsageError("--polygon-tolerance is for yolo, or goes with --polygons")

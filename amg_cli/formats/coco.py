@@ -2,7 +2,7 @@
 
 Images are numbered from 1 in the order of the run's first listing, and an annotation's id is its
 image's times 100,000 plus its place among the image's masks: ids depend on nothing else. `bbox` and
-`area` are those of `segmentation`, as `pycocotools.mask.toBbox` and `area` give them.
+`area` are the mask's, as `pycocotools.mask.toBbox` and `area` give them of its RLE.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Writer:
             "id": annotation_id(image_id, number),
             "image_id": image_id,
             "category_id": self._categories.number_of(mask) + 1,
-            "segmentation": polygons_of(mask, tolerance) if outlined else mask.rle,
+            "segmentation": (polygons_of(mask, tolerance) if outlined else None) or mask.rle,
             "bbox": coco_box(mask.box_xyxy),
             "area": mask.area_px,
             "iscrowd": 0,
@@ -98,47 +98,62 @@ def is_own(path: Path) -> bool:
 
 
 def read(path: Path) -> Iterator[Result]:
-    """The images of a data set of ours, in its order. Its text is held in memory meanwhile."""
+    """The images of a data set, in its order. Its text is held in memory meanwhile.
+
+    Of another program's, images are numbered anew, and annotations without a mask, and crowds,
+    which are no objects, are passed over.
+    """
+    own = is_own(path)
     with path.open("rb") as file:
         values = json.load(file)
     try:
-        names = {category["id"]: category["name"] for category in values["categories"]}
-        masks: dict[int, list[Mask]] = {image["id"]: [] for image in values["images"]}
-        sizes = {image["id"]: (image["height"], image["width"]) for image in values["images"]}
+        names = {each["id"]: each["name"] for each in values.get("categories", [])}
+        images = {image["id"]: image for image in values["images"]}
+        annotations: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in images}
         for annotation in values["annotations"]:
-            image_id = annotation["image_id"]
-            masks[image_id].append(_mask(annotation, names, sizes[image_id]))
-        results = [
-            Result(
-                number=image["id"],
-                name=PurePosixPath(image["file_name"]).with_suffix("").as_posix(),
-                file_name=image["file_name"],
-                image_hw=(image["height"], image["width"]),
-                masks=masks[image["id"]],
-            )
-            for image in values["images"]
-        ]
+            if annotation.get("segmentation") and not annotation.get("iscrowd"):
+                annotations[annotation["image_id"]].append(annotation)
+        if len(images) < len(values["images"]):
+            raise ValueError(f"{path}: two images of one id")
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a COCO data set of masks ({error!r})") from error
-    yield from results
+    for place, (key, image) in enumerate(images.items(), 1):
+        try:
+            size_hw = (int(image["height"]), int(image["width"]))
+            file_name = str(image["file_name"])
+            yield Result(
+                number=key if own else place,
+                name=PurePosixPath(file_name or "image").with_suffix("").as_posix(),
+                file_name=file_name,
+                image_hw=size_hw,
+                masks=[_mask(each, names, size_hw, own) for each in annotations[key]],
+            )
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: image {key}: not COCO's masks ({error!r})") from error
 
 
 def _mask(
-    annotation: Mapping[str, Any], categories: Mapping[int, str], size_hw: tuple[int, int]
+    annotation: Mapping[str, Any],
+    categories: Mapping[Any, str],
+    size_hw: tuple[int, int],
+    own: bool,
 ) -> Mask:
     """Of an annotation, ours or another program's, which may have outlines, and no scores."""
-    parent = annotation.get("parent_id")
-    score = float(annotation.get("score", 1.0))
+    parent = annotation.get("parent_id") if own else None
+    score = annotation.get("score")
+    score = 1.0 if score is None else float(score)
     rle = rle_of(annotation["segmentation"], size_hw)
+    rle_codec.check(rle)
+    category = annotation.get("category_id")
     return Mask(
         rle=rle,
         box_xyxy=rle_codec.box(rle),
         pred_iou=float(annotation.get("predicted_iou", score)),
         stability_score=float(annotation.get("stability_score", 1.0)),
-        category=categories[annotation["category_id"]],
+        category=str(categories.get(category, category)) if category is not None else None,
         category_score=score,
         parent=None if parent is None else parent % IDS_AN_IMAGE,
-        id=annotation["id"] % IDS_AN_IMAGE,
+        id=annotation["id"] % IDS_AN_IMAGE if own else None,
     )
 
 

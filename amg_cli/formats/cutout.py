@@ -5,12 +5,12 @@ RGBA: the photograph in the mask's box and `cutout_margin` pixels around, opaque
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.core.mask import Mask
 from amg_cli.formats.format import ImageFormat, Output
+from amg_cli.formats.pictures import save
 from amg_cli.formats.result import Result
 
 
@@ -21,8 +21,7 @@ def write(result: Result, output: Output) -> None:
     output.path.mkdir()
     for number, mask in result.numbered:
         cut = _cut(result.image_rgb, mask, output.options.cutout_margin)
-        _, png = cv2.imencode(".png", cut)
-        (output.path / f"{number}.png").write_bytes(png.tobytes())
+        save(output.path / f"{number}.png", cut)
 
 
 def _cut(image_rgb: NDArray[np.uint8], mask: Mask, margin: int) -> NDArray[np.uint8]:

@@ -56,6 +56,8 @@ class ImageFormat:
     folder: of the run's, that all are in; empty for the run's own
     needs_image: whether it writes pixels of the photograph
     options: the names of the `FormatOptions` that it goes by
+    moved:  changes what was made to lie at the second path so that it can lie at the third; None
+        where it need not know where it lies
     is_own: whether a file or folder begins as what `write` writes; a damaged one may, and another
         program's may not. Raises OSError. None where masks are not read back
     read:   what `write` wrote. Raises OSError, or ValueError for a file of another kind. None
@@ -67,6 +69,7 @@ class ImageFormat:
     folder: str = ""
     needs_image: bool = False
     options: tuple[str, ...] = ()
+    moved: Callable[[Path, Path, Path], None] | None = None
     is_own: Callable[[Path], bool] | None = None
     read: Callable[[Path], list[Mask]] | None = None
 

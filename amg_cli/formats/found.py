@@ -47,6 +47,14 @@ def find_masks(folder: Path) -> dict[str, Found]:
     """
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "give a run's `output`")
+    found = masks_of_images(folder) or _in_run_file_of(folder)
+    if not found:
+        raise InputError(folder, "no masks of amg in it", "give a run's `output`")
+    return found
+
+
+def masks_of_images(folder: Path) -> dict[str, Found]:
+    """As `find_masks`, but for files of a whole run; none where no image has masks of its own."""
     found: dict[str, Found] = {}
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -54,9 +62,6 @@ def find_masks(folder: Path) -> dict[str, Found]:
             found |= _masks_in(Path(place), files, folder)
         except OSError as error:
             raise InputError(error.filename or place, reason(error), "check its rights") from error
-    found = found or _in_run_file_of(folder)
-    if not found:
-        raise InputError(folder, "no masks of amg in it", "give a run's `output`")
     return found
 
 
@@ -90,6 +95,9 @@ def results_in(path: Path, format_: RunFormat) -> Iterator[Result]:
         yield from format_.read(path)
     except _MALFORMED as error:
         raise _damaged(path, error) from error
+    except ImportError as error:
+        remedy = "pip install 'amg-cli[parquet]'"
+        raise InputError(path, f"needs {error.name} to be read", remedy) from error
 
 
 def masks_of(found: dict[str, Found], file_name: str) -> Found | None:

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.formats.colours import colour_of
 from amg_cli.formats.format import FormatOptions, ImageFormat, Output
+from amg_cli.formats.pictures import save
 from amg_cli.formats.result import Result
 
 MAX_16_BITS = 65_535
@@ -45,10 +44,10 @@ def write(result: Result, output: Output) -> None:
     labels = flattened(result)
     numbers = [number for number, _ in result.numbered]
     if max(numbers, default=0) < MAX_16_BITS:
-        _save(folder / "labels.png", labels.astype(np.uint16))
+        save(folder / "labels.png", labels.astype(np.uint16))
     else:
-        _save(folder / "labels.tiff", labels)
-    _save(folder / "colours.png", _coloured(labels, numbers))
+        save(folder / "labels.tiff", labels)
+    save(folder / "colours.png", _coloured(labels, numbers))
     _write_table(folder / "labels.csv", result, labels, output.options)
 
 
@@ -92,12 +91,6 @@ def _write_table(
                     mask.stability_score,
                 ]
             )
-
-
-def _save(path: Path, pixels: NDArray[np.integer[Any]]) -> None:
-    # imencode and not imwrite, which reports a full disk by a return value alone.
-    _, encoded = cv2.imencode(path.suffix, pixels)
-    path.write_bytes(encoded.tobytes())
 
 
 FORMAT = ImageFormat(suffix="", write=write, folder="labelmap", options=("category",))

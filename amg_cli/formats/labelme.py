@@ -11,6 +11,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -27,8 +28,7 @@ VERSION = "5.5.0"  # of LabelMe, whose files these are like
 def write(result: Result, output: Output) -> None:
     """An image's file."""
     height, width = result.image_hw
-    folder = output.target.absolute().parent
-    image = os.path.relpath(result.source, folder) if result.source else result.file_name
+    image = _way_to(result.source, output.target) if result.source else result.file_name
     values: dict[str, Any] = {
         "version": VERSION,
         "flags": {},
@@ -39,6 +39,22 @@ def write(result: Result, output: Output) -> None:
         "imageWidth": width,
     }
     output.path.write_text(json.dumps(values), encoding="ascii")
+
+
+def _way_to(source: str, target: Path) -> str:
+    """From a file that will lie at `target` to another; whole where there is none."""
+    try:
+        return os.path.relpath(source, os.path.realpath(target.parent))
+    except ValueError:  # on another drive
+        return source
+
+
+def moved(path: Path, before: Path, after: Path) -> None:
+    """Let a file that was made to lie at `before` lead to its photograph from `after`."""
+    values = json.loads(path.read_text(encoding="ascii"))
+    image = os.path.join(os.path.realpath(before.parent), values["imagePath"])  # noqa: PTH118
+    values["imagePath"] = _way_to(os.path.realpath(image), after)
+    path.write_text(json.dumps(values), encoding="ascii")
 
 
 def _shapes(result: Result, options: FormatOptions) -> Iterator[dict[str, Any]]:
@@ -83,4 +99,5 @@ FORMAT = ImageFormat(
     write=write,
     folder="labelme",
     options=("category", "polygons", "polygon_tolerance"),
+    moved=moved,
 )

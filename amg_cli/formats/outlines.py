@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from amg_cli.core.mask import Mask
 
-_CORNERS_AT_A_TIME = 2**10
+_CORNERS_COMPARED = 2**11
 
 
 Ring = NDArray[np.int64]  # (P, 2): x and y of a closed outline's corners, in pixels
@@ -64,28 +64,32 @@ def joined(parts: Sequence[Part]) -> Ring:
     """
     rings = [ring for part in parts for ring in (part.outer, *part.holes)]
     contacts = [_nearest(a, b) for a, b in pairwise(rings)]
-    later = np.empty((0, 2), dtype=np.int64)  # the rings after this one, from where they are met
-    for number in reversed(range(len(rings))):
-        ring, met = rings[number], contacts[number - 1][1] if number else 0
-        if number < len(contacts):
-            left = contacts[number][0]
-            ring = np.concatenate([ring[: left + 1], later, ring[left:]])
-            met += (len(later) + 1) * (met > left)
-        later = np.concatenate([ring[met:], ring[: met + 1]]) if number else ring
-    return later
+    there: list[Ring] = []
+    back: list[Ring] = []
+    met = 0  # the corner at which a ring is entered, and left again at the end
+    for ring, (left, next_met) in zip(rings, contacts, strict=False):
+        there.append(ring[met : left + 1] if met <= left else _round(ring, met, left))
+        back.append(_round(ring, left, met))
+        met = next_met
+    # The first ring ends with the corner that it began with.
+    return np.concatenate([*there, _round(rings[-1], met, met), *reversed(back)])[:-1]
+
+
+def _round(ring: Ring, start: int, end: int) -> Ring:
+    """From one corner on to another, both included; all the way round if they are the same."""
+    if start < end:
+        return ring[start : end + 1]
+    return np.concatenate([ring[start:], ring[: end + 1]])
 
 
 def _nearest(a: Ring, b: Ring) -> tuple[int, int]:
-    """The corners of two outlines that are nearest to each other. A few of `a` at a time."""
-    best, found = np.inf, (0, 0)
-    for start in range(0, len(a), _CORNERS_AT_A_TIME):
-        away = a[start : start + _CORNERS_AT_A_TIME, None] - b[None]
-        squares = (away * away).sum(axis=2)
-        place = int(squares.argmin())
-        if squares.flat[place] < best:
-            best, (i, j) = squares.flat[place], divmod(place, len(b))
-            found = (start + i, j)
-    return found
+    """The corners of two outlines that are nearest to each other; of very long ones, about."""
+    step_a, step_b = (-(-len(ring) // _CORNERS_COMPARED) for ring in (a, b))
+    few_a, few_b = a[::step_a].astype(np.float64), b[::step_b].astype(np.float64)
+    squares = (few_b * few_b).sum(axis=1) - 2 * (few_a @ few_b.T)
+    squares += (few_a * few_a).sum(axis=1)[:, None]
+    i, j = divmod(int(squares.argmin()), len(few_b))
+    return i * step_a, j * step_b
 
 
 def _ring(cells: NDArray[np.int64], top_left: tuple[int, int], tolerance: float) -> Ring:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from amg_cli.formats.colours import colour_of
 from amg_cli.formats.format import ImageFormat, Output
+from amg_cli.formats.pictures import save
 from amg_cli.formats.result import Result
 
 OPACITY = 0.45
@@ -20,9 +21,7 @@ def write(result: Result, output: Output) -> None:
     if result.image_rgb is None:
         raise ValueError("the photograph is needed")
     drawn = overlay(result.image_rgb, result)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _, jpeg = cv2.imencode(".jpg", drawn[..., ::-1], options)
-    output.path.write_bytes(jpeg.tobytes())
+    save(output.path, drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def overlay(image_rgb: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amg_cli.core import rle as rle_codec
 from amg_cli.core.mask import Mask
 from amg_cli.formats.coco import IDS_AN_IMAGE, annotation_id, rle_of
 from amg_cli.formats.format import ImageFormat, Output
-from amg_cli.formats.ndjson import coco_box, inclusive_box
+from amg_cli.formats.ndjson import coco_box
 from amg_cli.formats.result import Result
 
 _START = '{"image": {"image_id": '
@@ -81,9 +82,11 @@ def _mask(annotation: Mapping[str, Any], size_hw: tuple[int, int]) -> Mask:
     crop, points = annotation.get("crop_box"), annotation.get("point_coords")
     parent = annotation.get("parent_id")
     x, y = points[0] if points else (0, 0)
+    rle = rle_of(annotation["segmentation"], size_hw)
+    rle_codec.check(rle)
     return Mask(
-        rle=rle_of(annotation["segmentation"], size_hw),
-        box_xyxy=inclusive_box(annotation["bbox"]),
+        rle=rle,
+        box_xyxy=rle_codec.box(rle),  # the data set's own is a pixel less wide and high
         pred_iou=float(annotation["predicted_iou"]),
         stability_score=float(annotation["stability_score"]),
         point_xy=(float(x), float(y)) if points else None,

@@ -2,7 +2,8 @@
 
     data.yaml                     where the images are, and the names of the categories
     labels/train/NAME.txt         a line an object: category and outline, x and y in parts of 1
-    images/train/NAME.jpg         a link to the photograph, or a copy where links cannot be made
+    images/train/NAME.jpg         a link to the photograph, or a copy where links cannot be made;
+                                  Ultralytics mends a JPEG without an end in place, by the link too
     labels/val/, images/val/      of the part that `val_share` sets aside, by the image's name
 
 Without `val_share`, `val` is `train`. An image without masks has an empty file, which is how YOLO
@@ -48,11 +49,15 @@ class _Writer:
         """Its labels, and the way to its photograph."""
         part = _part(result.name, self._options.val_share)
         lines = [self._line(mask, result.image_hw) for mask in result.masks]
-        labels = self._place("labels", part, f"{result.name}.txt")
+        # YOLO makes the labels' path of the image's by the last `images` in it.
+        folder, slash, base = result.name.rpartition("/")
+        folder = "/".join(f"{p}~" if p == "images" else p for p in folder.split("/"))
+        name = f"{folder}{slash}{base}"
+        labels = self._place("labels", part, f"{name}.txt")
         labels.write_text("".join(lines), encoding="ascii")
         if result.source:
-            suffix = PurePath(result.source).suffix
-            image = self._place("images", part, f"{result.name}{suffix}")
+            suffix = PurePath(result.file_name).suffix or PurePath(result.source).suffix
+            image = self._place("images", part, f"{name}{suffix}")
             _link(Path(result.source), image, self._target / image.relative_to(self._path))
 
     def close(self) -> None:
@@ -66,7 +71,10 @@ class _Writer:
         (self._path / "data.yaml").write_text(text, encoding="utf-8")
 
     def _line(self, mask: Mask, image_hw: tuple[int, int]) -> str:
-        outline = joined(parts_of(mask, self._options.polygon_tolerance))
+        found = parts_of(mask, self._options.polygon_tolerance)
+        if not found:  # an empty mask
+            return ""
+        outline = joined(found)
         parts = outline / np.array([image_hw[1], image_hw[0]])
         numbers = " ".join(f"{value:.{_DIGITS}g}" for value in parts.ravel().tolist())
         return f"{self._categories.number_of(mask)} {numbers}\n"
@@ -91,7 +99,7 @@ def _link(source: Path, path: Path, target: Path) -> None:
     if not source.exists():
         return
     try:
-        path.symlink_to(os.path.relpath(source, target.absolute().parent))
+        path.symlink_to(os.path.relpath(source, os.path.realpath(target.parent)))
     except (OSError, ValueError):  # as on Windows, where not everyone may, or it is another drive
         shutil.copyfile(source, path)
 
