@@ -283,7 +283,7 @@ def decoded_brush(values):
     return np.array(out, np.uint8)
 
 
-@pytest.mark.parametrize("shape", [SIZE_HW, (1, 1), (300, 200)])
+@pytest.mark.parametrize("shape", [SIZE_HW, (1, 1), (130, 140)])
 def test_label_studio_brushes_are_the_masks(shape):
     random = np.random.default_rng(1)
     for part in (0.02, 0.5, 1.0):

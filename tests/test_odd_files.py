@@ -212,7 +212,7 @@ out = folder / "out"
 jobs = [Job(folder / f"{name}.png", (out / f"{name}.json",)) for name in "abc"]
 out.mkdir()
 model = types.SimpleNamespace(device=None)
-empty = dataclasses.replace(FORMAT, write=lambda _, path: path.write_bytes(b"[]"))
+empty = dataclasses.replace(FORMAT, write=lambda _, output: output.path.write_bytes(b"[]"))
 outcomes = local.run(jobs, local.Work(model, GenerationConfig(), (empty,)))
 for rights in (0o755, 0o555, 0o755):
     out.chmod(rights)

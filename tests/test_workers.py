@@ -49,9 +49,11 @@ def work(tiny_model):
 
 
 def with_write(work, write):
-    return dataclasses.replace(
-        work, formats=(dataclasses.replace(reference_rle.FORMAT, write=write),)
-    )
+    def format_write(result, output):
+        write(result.masks, output.path)
+
+    changed = dataclasses.replace(reference_rle.FORMAT, write=format_write)
+    return dataclasses.replace(work, formats=(changed,))
 
 
 def comparable(outcomes):
