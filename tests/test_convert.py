@@ -157,6 +157,25 @@ def test_data_sets_of_others_get_numbers_of_their_own(tmp_path):
     assert len(list((tmp_path / "out/cutout/x").iterdir())) == 3
 
 
+def test_the_categories_of_two_parts_of_a_data_set_have_the_same_numbers(tmp_path):
+    image = {"id": 1, "file_name": "1.jpg", "height": 20, "width": 30}
+    categories = [{"id": 18, "name": "dog"}, {"id": 2, "name": "cat"}, {"id": 5, "name": "bird"}]
+    for part, category_id in (("train", 2), ("val", 18)):
+        annotation = {"id": 1, "image_id": 1, "category_id": category_id, "segmentation": BOX}
+        values = {"images": [image], "annotations": [annotation], "categories": categories}
+        (tmp_path / f"{part}.json").write_text(json.dumps(values))
+        arguments = ["--format", "yolo", "--format", "coco", "--format", "cvat"]
+        converted(tmp_path, *arguments, source=f"{part}.json", output=part)
+    texts = {(tmp_path / part / "yolo/data.yaml").read_text() for part in ("train", "val")}
+    assert len(texts) == 1
+    assert '  0: "dog"\n  1: "cat"\n  2: "bird"\n' in texts.pop()
+    line = (tmp_path / "val/yolo/labels/train/1.txt").read_text()
+    assert (line[0], (tmp_path / "train/yolo/labels/train/1.txt").read_text()[0]) == ("0", "1")
+    dataset = json.loads((tmp_path / "train/annotations.json").read_text())
+    assert [each["name"] for each in dataset["categories"]] == ["dog", "cat", "bird"]
+    assert dataset["annotations"][0]["category_id"] == 2
+
+
 def test_photographs_of_another_size_cost_only_what_shows_them(tmp_path):
     images = [{"id": i, "file_name": f"{i}.png", "height": 20, "width": 30} for i in (1, 2)]
     boxes = [{"id": i, "image_id": i, "category_id": 3, "segmentation": BOX} for i in (1, 2)]

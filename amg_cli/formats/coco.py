@@ -40,6 +40,7 @@ class _Writer:
 
     def add(self, result: Result) -> None:
         """An image and its annotations."""
+        self._categories.add(result.categories)
         height, width = result.image_hw
         image = {
             "id": result.number,
@@ -107,7 +108,7 @@ def read(path: Path) -> Iterator[Result]:
     with path.open("rb") as file:
         values = json.load(file)
     try:
-        names = {each["id"]: each["name"] for each in values.get("categories", [])}
+        names = {each["id"]: str(each["name"]) for each in values.get("categories", [])}
         images = {image["id"]: image for image in values["images"]}
         annotations: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in images}
         for annotation in values["annotations"]:
@@ -127,6 +128,7 @@ def read(path: Path) -> Iterator[Result]:
                 file_name=file_name,
                 image_hw=size_hw,
                 masks=[_mask(each, names, size_hw, own) for each in annotations[key]],
+                categories=tuple(names.values()),
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: image {key}: not COCO's masks ({error!r})") from error

@@ -36,6 +36,7 @@ class _Writer:
 
     def add(self, result: Result) -> None:
         """An image with its shapes."""
+        self._categories.add(result.categories)
         height, width = result.image_hw
         named = f"id={_quoted(result.number - 1)} name={_quoted(result.file_name)}"
         size = f"width={_quoted(width)} height={_quoted(height)}"

@@ -21,6 +21,8 @@ class Result:
     image_hw:  its height and width in pixels
     masks:     in the order of the run
     source:    the image's file, its whole path; empty where that is not known
+    categories: the names of all categories of the data set that it is from, in their order, so that
+        they are numbered alike in each part of it; empty where there is no such list
     image_rgb: (H, W, 3) uint8, its pixels, while they are at hand
     """
 
@@ -30,6 +32,7 @@ class Result:
     image_hw: tuple[int, int]
     masks: Sequence[Mask]
     source: str = field(default="", compare=False)
+    categories: tuple[str, ...] = field(default=(), compare=False)
     image_rgb: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -47,6 +47,7 @@ class _Writer:
 
     def add(self, result: Result) -> None:
         """Its labels, and the way to its photograph."""
+        self._categories.add(result.categories)
         part = _part(result.name, self._options.val_share)
         lines = [self._line(mask, result.image_hw) for mask in result.masks]
         # YOLO makes the labels' path of the image's by the last `images` in it.
