@@ -108,7 +108,7 @@ def test_output_that_appeared_meanwhile_is_not_replaced(tmp_path):
             path.write_text("ours")
             target.write_text("theirs")
 
-    with pytest.raises(OutputExistsError, match="exists; give `on_exists` skip or overwrite"):
+    with pytest.raises(OutputExistsError, match="exists; give `on_exists` overwrite"):
         write_late()
     assert target.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [target]

@@ -88,7 +88,7 @@ def check_writable(folder: Path) -> None:
 
 def exists_error(target: Path) -> OutputExistsError:
     """The error for output that is there already."""
-    return OutputExistsError(target, "exists", "give `on_exists` skip or overwrite")
+    return OutputExistsError(target, "exists", "give `on_exists` overwrite")
 
 
 @dataclass(frozen=True)

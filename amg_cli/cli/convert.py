@@ -32,7 +32,7 @@ _OPTIONS = (
     ),
     click.option(
         "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
-        help="What to write: any of the formats of a run. Can be given several times.  [required]",
+        help=f"What to write: {', '.join(FORMATS)}. Can be given several times.  [required]",
     ),
     *FORMAT_OPTIONS[1:],
     click.option(
