@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from amg_cli.core.version import __version__
 
 if TYPE_CHECKING:
+    from amg_cli.core.candidates import Candidates
     from amg_cli.core.config import GenerationConfig
     from amg_cli.core.errors import AmgError
     from amg_cli.core.mask import Mask
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from amg_cli.generation.everything import generate
     from amg_cli.generation.predict import Encoded, Prediction, encode_image, predict
     from amg_cli.generation.prompts import Prompts
+    from amg_cli.generation.propose import propose
+    from amg_cli.generation.select import select
     from amg_cli.segment_anything.predictor import SamPredictor
     from amg_cli.tfimm.predictor import SAMPredictor
     from amg_cli.weights.loading import load_model
 
 _HOME = {
     "AmgError": "amg_cli.core.errors",
+    "Candidates": "amg_cli.core.candidates",
     "Encoded": "amg_cli.generation.predict",
     "GenerationConfig": "amg_cli.core.config",
     "Mask": "amg_cli.core.mask",
@@ -39,11 +43,14 @@ _HOME = {
     "generate": "amg_cli.generation.everything",
     "load_model": "amg_cli.weights.loading",
     "predict": "amg_cli.generation.predict",
+    "propose": "amg_cli.generation.propose",
     "reference_record": "amg_cli.formats.reference_record",
+    "select": "amg_cli.generation.select",
 }
 
 __all__ = [
     "AmgError",
+    "Candidates",
     "Encoded",
     "GenerationConfig",
     "Mask",
@@ -56,7 +63,9 @@ __all__ = [
     "generate",
     "load_model",
     "predict",
+    "propose",
     "reference_record",
+    "select",
 ]
 
 

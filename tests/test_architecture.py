@@ -129,6 +129,7 @@ def test_one_broad_except_in_the_whole_package():
 def test_the_public_names_are_there():
     assert sorted(amg_cli.__all__) == [
         "AmgError",
+        "Candidates",
         "Encoded",
         "GenerationConfig",
         "Mask",
@@ -141,7 +142,9 @@ def test_the_public_names_are_there():
         "generate",
         "load_model",
         "predict",
+        "propose",
         "reference_record",
+        "select",
     ]
     for name in amg_cli.__all__:
         home = amg_cli._HOME.get(name)

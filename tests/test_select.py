@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+import amg_cli
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
+from amg_cli.core.errors import InputError
 from amg_cli.generation.everything import generate
 from amg_cli.generation.regions import remove_small_regions
 from amg_cli.generation.select import high_pred_iou, is_stable, select
+from tests.stand_ins import wide_model
 
 SIZE_HW = (40, 60)
 IMAGE = (0, 0, 60, 40)
@@ -418,3 +421,60 @@ def test_selection_does_not_change_its_candidates(with_specks, nb_layers):
 def test_selection_gives_the_same_twice(with_specks):
     config = settings(min_mask_region_area=4)
     assert select(with_specks, config) == select(with_specks, config)
+
+
+# Candidates in a file
+
+
+def test_masks_are_selected_anew_without_the_model(noise, tmp_path):
+    """As `generate` with those settings finds them, to the bit."""
+    model = wide_model()
+    floors = settings(points_per_side=7, crop_n_layers=1, pred_iou_thresh=0.0)
+    candidates = amg_cli.propose(model, noise, floors)
+    candidates.save(tmp_path / "a.npz")
+    loaded = amg_cli.Candidates.load(tmp_path / "a.npz")
+    median = float(candidates.pred_iou.median())
+    for changes in (
+        {},
+        {"pred_iou_thresh": median},
+        {"stability_score_thresh": float(candidates.stability_score.median())},
+        {"box_nms_thresh": 0.5, "crop_nms_thresh": 0.4},
+        {"nms": "mask", "min_area": "1%"},
+        {"min_mask_region_area": 20},
+    ):
+        config = dataclasses.replace(floors, **changes)
+        assert amg_cli.select(loaded, config) == amg_cli.generate(noise, model, config)
+    saved = (tmp_path / "a.npz").read_bytes()
+    loaded.save(tmp_path / "b.npz")
+    assert (tmp_path / "b.npz").read_bytes() == saved
+
+
+def test_no_candidates_are_kept_too(tmp_path):
+    amg_cli.Candidates.empty().save(tmp_path / "none.npz")
+    found = amg_cli.Candidates.load(tmp_path / "none.npz")
+    assert len(found) == 0
+    assert amg_cli.select(found, GenerationConfig()) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "none", "newer", "counts", "columns"])
+def test_a_file_of_candidates_that_is_none_is_named(damage, noise, tmp_path):
+    path = tmp_path / "a.npz"
+    amg_cli.propose(wide_model(), noise, settings(points_per_side=2)).save(path)
+    values = dict(np.load(path))
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "foreign":
+        path.write_bytes(b"no such file")
+    elif damage == "none":
+        path.unlink()
+    else:
+        changes = {
+            "newer": {"version": np.array(99)},
+            "counts": {"counts": values["counts"][:-3]},
+            "columns": {"pred_iou": values["pred_iou"][:-1]},
+        }
+        np.savez(path, **(values | changes[damage]))
+    with pytest.raises(InputError) as caught:
+        amg_cli.Candidates.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)

@@ -5,14 +5,25 @@ N counts candidates. All boxes are XYXY in pixels of the original image, right a
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from amg_cli.core import rle as rle_codec
+from amg_cli.core.errors import InputError, reason
 from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
+
+VERSION = 1  # of the files of `Candidates.save`
+_COLUMNS = ("boxes_xyxy", "pred_iou", "stability_score", "points_xy", "crop_boxes_xyxy")
+_MALFORMED = (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,50 @@ class Candidates:
             torch.cat([part.crop_boxes_xyxy for part in parts]),
             max(part.nb_views for part in parts),
         )
+
+    def save(self, path: Path) -> None:
+        """Keep them in a file, numpy's .npz, for `load`. Raises OSError."""
+        sizes = {tuple(rle["size"]) for rle in self.rles}
+        if len(sizes) > 1:
+            raise ValueError("masks of several sizes are not of one image")
+        texts = [rle["counts"].encode("ascii") for rle in self.rles]
+        columns = {name: getattr(self, name).numpy() for name in _COLUMNS}
+        with path.open("wb") as file:  # whose name numpy leaves as it is
+            np.savez_compressed(
+                file,
+                version=np.array(VERSION),
+                size_hw=np.array(sizes.pop() if sizes else (0, 0)),
+                nb_views=np.array(self.nb_views),
+                counts=np.frombuffer(b"".join(texts), dtype=np.uint8),
+                lengths=np.array([len(text) for text in texts], dtype=np.int64),
+                **columns,
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Candidates:
+        """Those that `save` has kept. Raises InputError where there are none, or damaged ones."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values = {name: file[name] for name in file.files}
+            version = int(values["version"])
+            if version > VERSION:
+                raise InputError(path, "candidates of a newer amg", "use that")
+            text = values["counts"].tobytes().decode("ascii")
+            ends = values["lengths"].cumsum().tolist()
+            size = [int(side) for side in values["size_hw"]]
+            rles: list[Rle] = [
+                {"size": size, "counts": text[start:end]} for start, end in pairwise([0, *ends])
+            ]
+            for rle in rles:
+                rle_codec.check(rle)
+            columns = {name: torch.from_numpy(values[name]) for name in _COLUMNS}
+            if {len(column) for column in columns.values()} - {len(rles)}:
+                raise ValueError("its columns differ in length")
+            return cls(tuple(rles), nb_views=int(values["nb_views"]), **columns)
+        except OSError as error:
+            raise InputError(path, reason(error), "check the path") from error
+        except _MALFORMED as error:
+            raise InputError(path, f"no candidates of amg ({error})", "make them again") from error
 
     def masks(self) -> list[Mask]:
         """Each candidate as a `Mask`, in order."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
+from amg_cli.core.host import in_own_precision
 from amg_cli.core.image import ImageLike, as_rgb
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.arguments import check_arguments
@@ -45,6 +46,7 @@ class LowRes:
     prompt: Tensor
 
 
+@in_own_precision
 @torch.inference_mode()
 def propose(
     model: Sam,
