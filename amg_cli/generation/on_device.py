@@ -92,9 +92,12 @@ def concat(parts: Sequence[Part]) -> Part:
     return type(parts[0])(*(torch.cat(column) for column in columns))
 
 
-def group_size(device: torch.device) -> int:
-    """How many prompts a device decodes in one call. Masks depend on it no more than on the GPU."""
-    if device.type == "cuda":
+def group_size(device: torch.device, config: GenerationConfig) -> int:
+    """How many prompts a device decodes in one call. Masks depend on it no more than on the GPU.
+
+    Few where prompts are to be held one at a time, as where memory has run out before.
+    """
+    if device.type == "cuda" and config.points_per_batch > 1:
         memory = torch.cuda.get_device_properties(device).total_memory
         return GROUP if memory >= LARGE_GPU_BYTES else SMALL_GROUP
     return SMALL_GROUP
@@ -105,7 +108,7 @@ def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -
 
     It does so here too, by the same function, so that the others need no RLE.
     """
-    threshold, group = model.config.mask_threshold, group_size(model.device)
+    threshold, group = model.config.mask_threshold, group_size(model.device, config)
     points_xy = crop.input_xy()
     nb_padded = -(-len(points_xy) // group) * group
     indices = torch.arange(nb_padded, dtype=torch.int64, device="cpu")
