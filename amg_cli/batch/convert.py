@@ -29,6 +29,7 @@ from amg_cli.formats.found import (
     Found,
     image_masks_in,
     masks_of_images,
+    nothing_in,
     results_in,
     run_format_of,
 )
@@ -183,7 +184,7 @@ def _of_folder(folder: Path, images: Path | None) -> Iterator[Result | ImageErro
     if results is None and not own:
         files = [f for f in run_formats(RUN_FILES) if run_format_of(folder / f.file_name) is f]
         if not files:
-            raise InputError(folder, "no masks of amg in it", "give a run's `output`")
+            raise nothing_in(folder)
         results = results_in(folder / files[0].file_name, files[0])
     for result in results or ():
         yield _placed(result, entries, images)

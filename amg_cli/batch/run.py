@@ -88,11 +88,7 @@ class Plan:
 
     def targets(self, name: str) -> list[str]:
         """Where the outputs of an image go."""
-        output = self.output
-        return [
-            os.path.join(output, format_.folder, name) + format_.suffix  # noqa: PTH118 - for speed
-            for format_ in self.image_formats
-        ]
+        return [format_.target(self.output, name) for format_ in self.image_formats]
 
     def has_output(self, name: str) -> bool:
         """Whether there is any output of that name. A name the system refuses has none."""

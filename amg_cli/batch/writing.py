@@ -25,7 +25,7 @@ def write_image(
     Raises OutputError where the folder cannot be written to.
     """
     for format_ in formats:
-        target = format_.target(output, result.name)
+        target = Path(format_.target(output, result.name))
         try:
             with committed(target, overwrite) as path:
                 format_.write(result, Output(path, target, options))

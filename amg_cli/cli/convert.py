@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from amg_cli.cli.format_options import FORMAT_OPTIONS, check_format_options, given_options
-from amg_cli.cli.options import PATH
+from amg_cli.cli.format_options import HOW_OPTIONS, check_format_options, given_options
+from amg_cli.cli.options import PATH, with_options
 from amg_cli.cli.words import say
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
@@ -34,7 +33,7 @@ _OPTIONS = (
         "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
         help=f"What to write: {', '.join(FORMATS)}. Can be given several times.  [required]",
     ),
-    *FORMAT_OPTIONS[1:],
+    *HOW_OPTIONS,
     click.option(
         "--images", type=PATH, metavar="DIR",
         help="The folder of the images, for formats that show them or lead to them. [default: "
@@ -48,15 +47,9 @@ _OPTIONS = (
 # fmt: on
 
 
-def _convert_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command(epilog=EPILOG)
 @click.argument("source", type=PATH, metavar="SRC")
-@_convert_options
+@with_options(_OPTIONS)
 @click.pass_context
 def convert(ctx: click.Context, /, source: Path, **values: Any) -> None:
     """Masks in other formats, without the model, and mostly without the images."""

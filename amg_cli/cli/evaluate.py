@@ -18,7 +18,7 @@ from amg_cli.cli.model_options import (
     ModelOptions,
     given_reading,
 )
-from amg_cli.cli.options import PATH, generation_config, generation_options
+from amg_cli.cli.options import PATH, generation_config, generation_options, with_options
 from amg_cli.cli.words import option_name, say, warn
 from amg_cli.core.errors import ImageError, InputError, OutputError
 from amg_cli.core.interrupts import check, interrupted_with
@@ -97,10 +97,7 @@ _OPTIONS = (
 
 
 def _eval_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = generation_options(command)
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(_OPTIONS)(generation_options(command))
 
 
 @click.command(name="eval", epilog=EPILOG)

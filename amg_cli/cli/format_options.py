@@ -14,13 +14,7 @@ from amg_cli.formats.format import FormatOptions, used_options
 from amg_cli.formats.table import FORMATS, check_formats, format_of
 
 # fmt: off
-FORMAT_OPTIONS = (
-    click.option(
-        "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
-        help="What to write, in one pass if given several times. An image: png (a folder of PNGs), "
-        "rle (JSON), sa1b, labelme, labelmap (one label image), cutout, overlay. The whole run: "
-        "coco, ndjson, yolo, cvat, labelstudio, parquet.  [default: png]",
-    ),
+HOW_OPTIONS = (
     click.option(
         "--category", default="object", show_default=True, metavar="NAME",
         help="What masks are called that have no category of their own.",
@@ -41,6 +35,15 @@ FORMAT_OPTIONS = (
         "--cutout-margin", type=click.IntRange(min=0), default=0, show_default=True, metavar="PX",
         help="Photograph around the objects of cutout.",
     ),
+)
+FORMAT_OPTIONS = (
+    click.option(
+        "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
+        help="What to write, in one pass if given several times. An image: png (a folder of PNGs), "
+        "rle (JSON), sa1b, labelme, labelmap (one label image), cutout, overlay. The whole run: "
+        "coco, ndjson, yolo, cvat, labelstudio, parquet.  [default: png]",
+    ),
+    *HOW_OPTIONS,
 )
 # fmt: on
 

@@ -7,17 +7,15 @@ from typing import Any
 
 from amg_cli.cli.format_options import check_format_options
 from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS
-from amg_cli.cli.options import generation_config, generation_options
+from amg_cli.cli.options import generation_config, generation_options, with_options
 from amg_cli.cli.run_options import RUN_OPTIONS, check_given, wanted_formats
 from amg_cli.cli.words import log_as
 
 
 def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a run to a click command: its own, then those of the generation."""
-    command = generation_options(command)
-    for option in reversed((*RUN_OPTIONS, *MODEL_OPTIONS, *READING_OPTIONS)):
-        command = option(command)
-    return command
+    options = (*RUN_OPTIONS, *MODEL_OPTIONS, *READING_OPTIONS)
+    return with_options(options)(generation_options(command))
 
 
 def run_generate(values: dict[str, Any]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,23 @@ class UserPath(click.Path):
 PATH = UserPath(path_type=Path)
 
 
+def with_options(
+    options: Sequence[Callable[..., Any]],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that adds options to a click command, in this order in its help."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        """The command with them."""
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each setting of `GenerationConfig` to a click command."""
-    for setting in reversed(dataclasses.fields(GenerationConfig)):
-        command = _option_of(setting)(command)
-    return command
+    return with_options([*map(_option_of, dataclasses.fields(GenerationConfig))])(command)
 
 
 def _option_of(setting: dataclasses.Field[Any]) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -12,7 +12,7 @@ import click
 
 from amg_cli.cli.format_options import FORMAT_OPTIONS, check_format_options, given_options
 from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS, ModelOptions, given_reading
-from amg_cli.cli.options import PATH
+from amg_cli.cli.options import PATH, with_options
 from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.words import say
 from amg_cli.core.errors import ImageError, InputError, reason
@@ -93,15 +93,9 @@ _OPTIONS = (
 # fmt: on
 
 
-def _predict_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command(epilog=EPILOG)
 @click.argument("image", type=PATH)
-@_predict_options
+@with_options(_OPTIONS)
 @click.pass_context
 def predict(ctx: click.Context, /, **values: Any) -> None:
     """Masks of what you point at: by points, boxes and masks."""

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -75,16 +76,22 @@ def _setting(
     optional: bool = False,
     choices: tuple[str, ...] = (),
     is_area: bool = False,
+    beyond: bool = False,
     **bounds: Any,
 ) -> Any:
+    """beyond: the reference does not have it"""
     about = {
         "help": help_line,
         "range": Range(**bounds),
         "optional": optional,
         "choices": choices,
         "is_area": is_area,
+        "beyond": beyond,
     }
     return dataclasses.field(default=default, metadata=about)
+
+
+_beyond = partial(_setting, beyond=True)
 
 
 def _value(setting: dataclasses.Field[Any], given: object) -> Any:
@@ -175,37 +182,37 @@ class GenerationConfig:
         low=0,
     )  # fmt: skip
     # What the reference does not have.
-    nms: str = _setting(
+    nms: str = _beyond(
         "box", "What duplicates are found by at the two thresholds: boxes, as in the reference, or "
         "masks, so that a stray pixel saves none; off keeps all.", choices=("box", "mask", "off"),
     )  # fmt: skip
-    min_area: float | str = _setting(
+    min_area: float | str = _beyond(
         0.0, "Drop masks smaller than this: pixels, or a share of the image such as 0.1%.",
         is_area=True,
     )  # fmt: skip
-    max_area: float | str = _setting(
+    max_area: float | str = _beyond(
         "100%", "Drop masks larger than this, before they hide others as duplicates.",
         is_area=True,
     )  # fmt: skip
-    drop_border: bool = _setting(False, "Drop masks that touch the edge of the image.")
-    largest_component: bool = _setting(False, "Of each mask keep only its largest part.")
-    smooth: int = _setting(
+    drop_border: bool = _beyond(False, "Drop masks that touch the edge of the image.")
+    largest_component: bool = _beyond(False, "Of each mask keep only its largest part.")
+    smooth: int = _beyond(
         0, "Round off outlines: points and gaps narrower than twice this, in pixels, go.",
         low=0, high=256,
     )  # fmt: skip
-    containment_thresh: float = _setting(
+    containment_thresh: float = _beyond(
         1.0, "Drop a mask of which more than this share lies in a better one; 1 keeps all.",
         low=0, high=1,
     )  # fmt: skip
-    max_masks: int = _setting(0, "Keep so many masks at most, the best; 0 keeps all.", low=0)
-    disjoint: str = _setting(
+    max_masks: int = _beyond(0, "Keep so many masks at most, the best; 0 keeps all.", low=0)
+    disjoint: str = _beyond(
         "off", "Give each pixel to one mask only: that of the best score, the smallest or the "
         "largest over it.", choices=("off", "score", "smallest", "largest"),
     )  # fmt: skip
-    fill: bool = _setting(
+    fill: bool = _beyond(
         False, "With --disjoint: pixels of no mask go to the nearest, so that all are of one."
     )
-    parents: bool = _setting(
+    parents: bool = _beyond(
         False, "Say of each mask which is the smallest that contains it, as its parent."
     )
 
@@ -221,12 +228,9 @@ class GenerationConfig:
     @property
     def of_the_reference(self) -> bool:
         """Whether what the reference does not have is left as it is by default."""
-        return all(getattr(self, name) == value for name, value in _BEYOND.items())
+        beyond = (each for each in dataclasses.fields(self) if each.metadata["beyond"])
+        return all(getattr(self, each.name) == each.default for each in beyond)
 
-
-_BEYOND = {
-    setting.name: setting.default
-    for setting in dataclasses.fields(GenerationConfig)[
-        [each.name for each in dataclasses.fields(GenerationConfig)].index("nms") :
-    ]
-}
+    def area_bounds(self, size_hw: tuple[int, int]) -> tuple[float, float]:
+        """min_area and max_area in pixels of an image."""
+        return area_px(self.min_area, size_hw), area_px(self.max_area, size_hw)

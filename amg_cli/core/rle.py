@@ -170,6 +170,19 @@ def merge(rles: Sequence[Rle]) -> Rle:
     }
 
 
+def smallest_over(rles: Sequence[Rle], size_hw: tuple[int, int]) -> NDArray[np.int32]:
+    """For each pixel which mask it is of: the one of fewest pixels over it, of equals the earlier.
+
+    N Rles of one size, -> (H, W), 0 … N - 1, or -1 where there is none.
+    """
+    owners = np.full(size_hw, -1, dtype=np.int32)
+    # The largest first, so that smaller ones are painted over it; one mask in memory at a time.
+    for i in sorted(range(len(rles)), key=lambda i: (area(rles[i]), i), reverse=True):
+        x0, y0, x1, y1 = found = box(rles[i])
+        owners[y0 : y1 + 1, x0 : x1 + 1][decode_window(rles[i], found)] = i
+    return owners
+
+
 def minus(a: Rle, b: Rle) -> Rle:
     """The pixels of `a` that are not of `b`. By their runs, so that large masks take no more."""
     of_a, of_b = (np.cumsum(_runs_of(rle["counts"]))[:-1] for rle in (a, b))

@@ -91,12 +91,10 @@ def flatten(rles: Sequence[Rle], size_hw: tuple[int, int]) -> NDArray[np.int32]:
 
     Raises ValueError for a mask of another size.
     """
-    owners = np.full(size_hw, -1, np.int32)
-    # The largest first, so that smaller ones are painted over it; one mask in memory at a time.
-    for i in sorted(range(len(rles)), key=lambda i: (rle_codec.area(rles[i]), i), reverse=True):
-        if tuple(rles[i]["size"]) != tuple(size_hw):
-            raise ValueError(f"mask {i}: (h, w) is {tuple(rles[i]['size'])}, not {size_hw}")
-        owners[rle_codec.decode(rles[i])] = i
+    for i, rle in enumerate(rles):
+        if tuple(rle["size"]) != tuple(size_hw):
+            raise ValueError(f"mask {i}: (h, w) is {tuple(rle['size'])}, not {size_hw}")
+    owners = rle_codec.smallest_over(rles, size_hw)
     rest = owners < 0
     _, components = cv2.connectedComponents(rest.astype(np.uint8), connectivity=4)
     owners[rest] = len(rles) + components[rest]

@@ -17,11 +17,12 @@ from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
 from amg_cli.core.version import __version__
 from amg_cli.formats.aside import Aside
+from amg_cli.formats.boxes import coco_box
 from amg_cli.formats.categories import Categories
 from amg_cli.formats.format import Output, RunFormat
-from amg_cli.formats.ndjson import coco_box
 from amg_cli.formats.outlines import polygons_of
 from amg_cli.formats.result import Result
+from amg_cli.formats.text import begins
 
 IDS_AN_IMAGE = 100_000
 _START = '{"info": {"description": "Masks by amg"'
@@ -92,10 +93,7 @@ def annotation_id(image_id: int, number: int) -> int:
 
 def is_own(path: Path) -> bool:
     """Whether a file begins as a data set of ours."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_START)) == _START.encode("ascii")
+    return begins(path, _START)
 
 
 def read(path: Path) -> Iterator[Result]:
@@ -118,6 +116,7 @@ def read(path: Path) -> Iterator[Result]:
             raise ValueError(f"{path}: two images of one id")
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a COCO data set of masks ({error!r})") from error
+    categories = tuple(names.values())
     for place, (key, image) in enumerate(images.items(), 1):
         try:
             size_hw = (int(image["height"]), int(image["width"]))
@@ -128,7 +127,7 @@ def read(path: Path) -> Iterator[Result]:
                 file_name=file_name,
                 image_hw=size_hw,
                 masks=[_mask(each, names, size_hw, own) for each in annotations[key]],
-                categories=tuple(names.values()),
+                categories=categories,
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: image {key}: not COCO's masks ({error!r})") from error

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from amg_cli.core.errors import InputError
 
 if TYPE_CHECKING:
     from amg_cli.core.mask import Mask
@@ -73,9 +77,9 @@ class ImageFormat:
     is_own: Callable[[Path], bool] | None = None
     read: Callable[[Path], list[Mask]] | None = None
 
-    def target(self, folder: Path, name: str) -> Path:
-        """Where the masks of an image go, in a run's folder."""
-        return folder / self.folder / f"{name}{self.suffix}"
+    def target(self, folder: Path, name: str) -> str:
+        """Where the masks of an image go, in a run's folder. Text, as there may be 100,000."""
+        return os.path.join(folder, self.folder, name) + self.suffix  # noqa: PTH118
 
 
 class Writer(Protocol):
@@ -99,6 +103,7 @@ class RunFormat:
         masks are not read back
     read:   the results, in its order; each is made when it is asked for. Raises OSError, or
         ValueError for one of another kind. None likewise
+    package, extra: what it needs installed, and the extra of this project that brings that
     """
 
     file_name: str
@@ -106,6 +111,17 @@ class RunFormat:
     options: tuple[str, ...] = ()
     is_own: Callable[[Path], bool] | None = None
     read: Callable[[Path], Iterator[Result]] | None = None
+    package: str = ""
+    extra: str = ""
+
+    def check_installed(self, where: object) -> None:
+        """Raises InputError where its package is not there, saying what brings it."""
+        try:
+            if self.package:
+                import_module(self.package)
+        except ImportError as error:
+            remedy = f"pip install 'amg-cli[{self.extra}]'"
+            raise InputError(where, f"needs {self.package}", remedy) from error
 
 
 def used_options(

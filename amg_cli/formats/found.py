@@ -49,8 +49,13 @@ def find_masks(folder: Path) -> dict[str, Found]:
         raise InputError(folder, "no such folder", "give a run's `output`")
     found = masks_of_images(folder) or _in_run_file_of(folder)
     if not found:
-        raise InputError(folder, "no masks of amg in it", "give a run's `output`")
+        raise nothing_in(folder)
     return found
+
+
+def nothing_in(folder: Path) -> InputError:
+    """The error for a folder without masks."""
+    return InputError(folder, "no masks of amg in it", "give a run's `output`")
 
 
 def masks_of_images(folder: Path) -> dict[str, Found]:
@@ -91,13 +96,11 @@ def results_in(path: Path, format_: RunFormat) -> Iterator[Result]:
     """The images of a file of a whole run. Raises InputError for one that is damaged."""
     if format_.read is None:
         raise InputError(path, "its format is only written", "give a run's coco or ndjson")
+    format_.check_installed(path)
     try:
         yield from format_.read(path)
     except _MALFORMED as error:
         raise _damaged(path, error) from error
-    except ImportError as error:
-        remedy = "pip install 'amg-cli[parquet]'"
-        raise InputError(path, f"needs {error.name} to be read", remedy) from error
 
 
 def masks_of(found: dict[str, Found], file_name: str) -> Found | None:

@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from amg_cli.core import rle as rle_codec
 from amg_cli.formats.colours import colour_of
 from amg_cli.formats.format import FormatOptions, ImageFormat, Output
 from amg_cli.formats.pictures import save
 from amg_cli.formats.result import Result
+from amg_cli.formats.text import whole_text
 
 MAX_16_BITS = 65_535
 COLUMNS = (
@@ -53,12 +55,11 @@ def write(result: Result, output: Output) -> None:
 
 def flattened(result: Result) -> NDArray[np.int32]:
     """(H, W): for each pixel the label of the smallest mask over it; 0 where there is none."""
-    labels = np.zeros(result.image_hw, dtype=np.int32)
-    largest_first = sorted(result.numbered, key=lambda item: (-item[1].area_px, -item[0]))
-    for number, mask in largest_first:
-        x0, y0, x1, y1 = mask.box_xyxy
-        labels[y0 : y1 + 1, x0 : x1 + 1][mask.window()] = number + 1
-    return labels
+    masks = sorted(result.numbered, key=lambda item: item[0])
+    owners = rle_codec.smallest_over([mask.rle for _, mask in masks], result.image_hw)
+    # The last is what an owner of -1 takes.
+    labels = np.array([*(number + 1 for number, _ in masks), 0], dtype=np.int32)
+    return labels[owners]
 
 
 def _coloured(labels: NDArray[np.int32], numbers: list[int]) -> NDArray[np.uint8]:
@@ -84,7 +85,7 @@ def _write_table(
                     number,
                     mask.area_px,
                     int(visible[label]) if label < len(visible) else 0,
-                    options.category_of(mask).encode("utf-8", "replace").decode("utf-8"),
+                    whole_text(options.category_of(mask)),
                     mask.category_score,
                     mask.parent,
                     mask.pred_iou,

@@ -27,6 +27,7 @@ from amg_cli.core.version import __version__
 from amg_cli.formats.format import FormatOptions, Output, RunFormat
 from amg_cli.formats.outlines import parts_of
 from amg_cli.formats.result import Result
+from amg_cli.formats.text import whole_text
 
 URL = "/data/local-files/?d="
 # Label Studio's RLE: bits of a word, and of the four lengths a run's count may have.
@@ -50,8 +51,8 @@ class _Writer:
             "score": sum(scores) / len(scores) if scores else 0.0,
             "result": list(_regions(result, self._options)),
         }
-        name = result.file_name.encode("utf-8", "replace")
-        task = {"data": {"image": URL + quote(name)}, "predictions": [prediction]}
+        name = quote(whole_text(result.file_name))
+        task = {"data": {"image": URL + name}, "predictions": [prediction]}
         self._file.write(self._before + json.dumps(task))
         self._before = ",\n"
 

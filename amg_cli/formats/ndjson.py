@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from amg_cli.core.mask import Mask
+from amg_cli.formats.boxes import coco_box, inclusive_box, xywh, xyxy
 from amg_cli.formats.format import Output, RunFormat
 from amg_cli.formats.result import Result
+from amg_cli.formats.text import begins
 
 _OPTIONAL = ("category", "category_score", "parent")
-_FIRST_BYTES = 4096
 
 
 def line_of(result: Result) -> str:
@@ -82,18 +83,6 @@ def result_of(line: str | bytes) -> Result:
         raise ValueError(f"no line of an image's masks ({error!r})") from error
 
 
-def coco_box(box_xyxy: tuple[int, int, int, int]) -> list[int]:
-    """[x, y, width, height] of a box whose right and bottom are inclusive."""
-    x0, y0, x1, y1 = box_xyxy
-    return [x0, y0, x1 - x0 + 1, y1 - y0 + 1]
-
-
-def inclusive_box(bbox: Any) -> tuple[int, int, int, int]:
-    """The XYXY box, right and bottom inclusive, of COCO's."""
-    x, y, width, height = (round(float(value)) for value in bbox)
-    return x, y, x + width - 1, y + height - 1
-
-
 def _record(number: int, mask: Mask) -> dict[str, Any]:
     record: dict[str, Any] = {
         "id": number if mask.id is None else mask.id,
@@ -106,8 +95,7 @@ def _record(number: int, mask: Mask) -> dict[str, Any]:
     if mask.point_xy is not None:
         record["point"] = list(mask.point_xy)
     if mask.crop_box_xyxy is not None:
-        x0, y0, x1, y1 = mask.crop_box_xyxy
-        record["crop_box"] = [x0, y0, x1 - x0, y1 - y0]
+        record["crop_box"] = xywh(mask.crop_box_xyxy)
     more = {name: getattr(mask, name) for name in _OPTIONAL}
     return record | {name: value for name, value in more.items() if value is not None}
 
@@ -120,9 +108,7 @@ def _mask(record: Mapping[str, Any]) -> Mask:
         pred_iou=float(record["predicted_iou"]),
         stability_score=float(record["stability_score"]),
         point_xy=None if point is None else (float(point[0]), float(point[1])),
-        crop_box_xyxy=None
-        if crop is None
-        else (int(crop[0]), int(crop[1]), int(crop[0] + crop[2]), int(crop[1] + crop[3])),
+        crop_box_xyxy=None if crop is None else xyxy(crop),
         id=int(record["id"]),
         **{name: record.get(name) for name in _OPTIONAL},
     )
@@ -145,10 +131,7 @@ class _Writer:
 
 def is_own(path: Path) -> bool:
     """Whether a file begins as a line of an image."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(_FIRST_BYTES).startswith(b'{"image_id":')
+    return begins(path, '{"image_id":')
 
 
 def read(path: Path) -> Iterator[Result]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amg_cli.core.mask import Mask
+from amg_cli.formats.boxes import coco_box, inclusive_box
 from amg_cli.formats.format import Output, RunFormat
-from amg_cli.formats.ndjson import coco_box, inclusive_box
 from amg_cli.formats.result import Result
+from amg_cli.formats.text import whole_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +39,8 @@ class _Writer:
         self._images.add(
             {
                 "image_id": result.number,
-                "name": _text(result.name),
-                "file_name": _text(result.file_name),
+                "name": whole_text(result.name),
+                "file_name": whole_text(result.file_name),
                 "height": height,
                 "width": width,
                 "masks": len(result.masks),
@@ -56,7 +57,7 @@ class _Writer:
     def _row(self, result: Result, number: int, mask: Mask) -> dict[str, Any]:
         return {
             "image_id": result.number,
-            "file_name": _text(result.file_name),
+            "file_name": whole_text(result.file_name),
             "id": number,
             "segmentation": mask.rle,
             "bbox": coco_box(mask.box_xyxy),
@@ -65,7 +66,7 @@ class _Writer:
             "stability_score": mask.stability_score,
             "point": None if mask.point_xy is None else list(mask.point_xy),
             "crop_box_xyxy": None if mask.crop_box_xyxy is None else list(mask.crop_box_xyxy),
-            "category": _text(self._options.category_of(mask)),
+            "category": whole_text(self._options.category_of(mask)),
             "category_score": mask.category_score,
             "parent": mask.parent,
         }
@@ -156,11 +157,6 @@ def _image_schema() -> pa.Schema:
     )
 
 
-def _text(value: str) -> str:
-    """As UTF-8, which has no place for halves of characters; those of file names are `?`."""
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
 def is_own(path: Path) -> bool:
     """Whether a folder has the two tables."""
     return all((path / table / "part-00000.parquet").is_file() for table in (_MASKS, _IMAGES))
@@ -207,5 +203,11 @@ def _mask(row: dict[str, Any]) -> Mask:
 
 
 FORMAT = RunFormat(
-    file_name="parquet", open=_Writer, options=("category",), is_own=is_own, read=read
+    file_name="parquet",
+    open=_Writer,
+    options=("category",),
+    is_own=is_own,
+    read=read,
+    package="pyarrow",
+    extra="parquet",
 )

@@ -5,12 +5,13 @@ Source: `SamAutomaticMaskGenerator.generate` of segment-anything 1.0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
+from amg_cli.formats.boxes import xywh, xyxy
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
@@ -27,11 +28,11 @@ def reference_record(mask: Mask, output_mode: OutputMode = "coco_rle") -> dict[s
     return {
         "segmentation": _segmentation(mask, output_mode),
         "area": mask.area_px,
-        "bbox": _xywh(mask.box_xyxy),
+        "bbox": xywh(mask.box_xyxy),
         "predicted_iou": mask.pred_iou,
         "point_coords": [list(mask.point_xy)],
         "stability_score": mask.stability_score,
-        "crop_box": _xywh(mask.crop_box_xyxy),
+        "crop_box": xywh(mask.crop_box_xyxy),
     }
 
 
@@ -44,11 +45,11 @@ def mask_of(rle: Rle, values: Mapping[str, Any]) -> Mask:
     point_x, point_y = values["point_coords"][0]
     return Mask(
         rle=rle,
-        box_xyxy=_xyxy(values["bbox"]),
+        box_xyxy=xyxy(values["bbox"]),
         pred_iou=float(values["predicted_iou"]),
         stability_score=float(values["stability_score"]),
         point_xy=(float(point_x), float(point_y)),
-        crop_box_xyxy=_xyxy(values["crop_box"]),
+        crop_box_xyxy=xyxy(values["crop_box"]),
     )
 
 
@@ -61,13 +62,3 @@ def _segmentation(mask: Mask, output_mode: OutputMode) -> Any:
         return {"size": list(mask.rle["size"]), "counts": rle_codec.counts(mask.rle)}
     modes = "binary_mask, uncompressed_rle or coco_rle"
     raise ValueError(f"output_mode: {modes} are known, not {output_mode!r}")
-
-
-def _xywh(box_xyxy: tuple[int, int, int, int]) -> list[int]:
-    x0, y0, x1, y1 = box_xyxy
-    return [x0, y0, x1 - x0, y1 - y0]
-
-
-def _xyxy(box_xywh: Sequence[float | str]) -> tuple[int, int, int, int]:
-    x0, y0, width, height = (int(float(value)) for value in box_xywh)
-    return x0, y0, x0 + width, y0 + height

@@ -15,10 +15,11 @@ from typing import Any
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.mask import Mask
+from amg_cli.formats.boxes import coco_box, xywh, xyxy
 from amg_cli.formats.coco import IDS_AN_IMAGE, annotation_id, rle_of
 from amg_cli.formats.format import ImageFormat, Output
-from amg_cli.formats.ndjson import coco_box
 from amg_cli.formats.result import Result
+from amg_cli.formats.text import begins
 
 _START = '{"image": {"image_id": '
 
@@ -48,8 +49,7 @@ def _annotation(result: Result, number: int, mask: Mask) -> dict[str, Any]:
         "stability_score": mask.stability_score,
     }
     if mask.crop_box_xyxy is not None:
-        x0, y0, x1, y1 = mask.crop_box_xyxy
-        annotation["crop_box"] = [x0, y0, x1 - x0, y1 - y0]
+        annotation["crop_box"] = xywh(mask.crop_box_xyxy)
     if mask.point_xy is not None:
         annotation["point_coords"] = [list(mask.point_xy)]
     for name in ("category", "category_score"):
@@ -62,10 +62,7 @@ def _annotation(result: Result, number: int, mask: Mask) -> dict[str, Any]:
 
 def is_own(path: Path) -> bool:
     """Whether a file begins as an image's of ours."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_START)) == _START.encode("ascii")
+    return begins(path, _START)
 
 
 def read(path: Path) -> list[Mask]:
@@ -90,9 +87,7 @@ def _mask(annotation: Mapping[str, Any], size_hw: tuple[int, int]) -> Mask:
         pred_iou=float(annotation["predicted_iou"]),
         stability_score=float(annotation["stability_score"]),
         point_xy=(float(x), float(y)) if points else None,
-        crop_box_xyxy=None
-        if crop is None
-        else (int(crop[0]), int(crop[1]), int(crop[0] + crop[2]), int(crop[1] + crop[3])),
+        crop_box_xyxy=None if crop is None else xyxy(crop),
         category=annotation.get("category"),
         category_score=annotation.get("category_score"),
         parent=None if parent is None else parent % IDS_AN_IMAGE,

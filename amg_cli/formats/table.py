@@ -7,7 +7,6 @@ from functools import cache
 from importlib import import_module
 from typing import cast
 
-from amg_cli.core.errors import InputError
 from amg_cli.formats.format import ImageFormat, RunFormat
 
 _MODULES = {
@@ -26,8 +25,6 @@ _MODULES = {
     "overlay": "overlay",
 }
 FORMATS = tuple(_MODULES)
-# The package that a format needs, and the extra of this project that brings it.
-_NEEDS = {"parquet": ("pyarrow", "parquet")}
 
 
 @cache
@@ -40,12 +37,8 @@ def format_of(name: str) -> ImageFormat | RunFormat:
 def check_formats(names: Iterable[str]) -> None:
     """Raises InputError where a format's package is not installed, saying what brings it."""
     for name in names:
-        package, extra = _NEEDS.get(name, ("", ""))
-        try:
-            import_module(package or __name__)
-        except ImportError as error:
-            remedy = f"pip install 'amg-cli[{extra}]'"
-            raise InputError(f"format {name}", f"needs {package}", remedy) from error
+        if isinstance(format_ := format_of(name), RunFormat):
+            format_.check_installed(f"format {name}")
 
 
 @cache

@@ -26,6 +26,7 @@ from amg_cli.formats.categories import Categories
 from amg_cli.formats.format import Output, RunFormat
 from amg_cli.formats.outlines import joined, parts_of
 from amg_cli.formats.result import Result
+from amg_cli.formats.text import whole_text
 
 _SHARES = 10_000
 _DIGITS = 6
@@ -65,7 +66,7 @@ class _Writer:
         """What all images have in common."""
         val = "val" if self._options.val_share else "train"
         names = "".join(
-            f"  {number}: {json.dumps(_whole_text(name), ensure_ascii=False)}\n"
+            f"  {number}: {json.dumps(whole_text(name), ensure_ascii=False)}\n"
             for number, name in enumerate(self._categories.names)
         )
         text = f"train: images/train\nval: images/{val}\nnames:\n{names}"
@@ -103,11 +104,6 @@ def _link(source: Path, path: Path, target: Path) -> None:
         path.symlink_to(os.path.relpath(source, os.path.realpath(target.parent)))
     except (OSError, ValueError):  # as on Windows, where not everyone may, or it is another drive
         shutil.copyfile(source, path)
-
-
-def _whole_text(name: str) -> str:
-    """Without halves of characters, as a file name that is no text has them."""
-    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 FORMAT = RunFormat(

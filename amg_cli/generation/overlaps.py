@@ -54,9 +54,15 @@ def _most_iou(
     return bound
 
 
+def _inside_each_other(masks: Sequence[Mask]) -> NDArray[np.float64]:
+    """The share of each mask, a row, that lies in each of the others. (N, N)"""
+    rles = [mask.rle for mask in masks]
+    return rle_codec.shares(rles, rles, of_parts=True)
+
+
 def without_contained(masks: Sequence[Mask], thresh: float) -> list[Mask]:
     """Without those of which more than a share lies in an earlier one that stays."""
-    inside = rle_codec.shares(*2 * ([mask.rle for mask in masks],), of_parts=True)
+    inside = _inside_each_other(masks)
     kept: list[int] = []
     for i in range(len(masks)):
         if not (inside[i, kept] > thresh).any():
@@ -69,7 +75,7 @@ def with_parents(masks: Sequence[Mask]) -> list[Mask]:
 
     Of two that contain each other the larger is the parent, and of equal ones the earlier.
     """
-    inside = rle_codec.shares(*2 * ([mask.rle for mask in masks],), of_parts=True)
+    inside = _inside_each_other(masks)
     ranks = [(-mask.area_px, i) for i, mask in enumerate(masks)]
     found = []
     for i, mask in enumerate(masks):
@@ -105,10 +111,7 @@ def filled(masks: Sequence[Mask]) -> list[Mask]:
     if not masks:
         return []
     height, width = masks[0].rle["size"]
-    owners = np.full((height, width), -1, dtype=np.int32)
-    for i, mask in enumerate(masks):
-        x0, y0, x1, y1 = mask.box_xyxy
-        owners[y0 : y1 + 1, x0 : x1 + 1][mask.window()] = i
+    owners = rle_codec.smallest_over([mask.rle for mask in masks], (height, width))
     free = owners < 0
     _, nearest = cv2.distanceTransformWithLabels(
         free.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL

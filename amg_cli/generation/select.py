@@ -10,7 +10,7 @@ from torch import Tensor
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.boxes import box_area, mask_boxes, nms
 from amg_cli.core.candidates import Candidates
-from amg_cli.core.config import GenerationConfig, area_px
+from amg_cli.core.config import GenerationConfig
 from amg_cli.core.mask import Mask
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.overlaps import mask_nms
@@ -71,7 +71,7 @@ def allowed(
 
     areas (N,), in pixels; boxes_xyxy (N, 4), of the image
     """
-    low, high = (area_px(bound, size_hw) for bound in (config.min_area, config.max_area))
+    low, high = config.area_bounds(size_hw)
     fits = (areas >= low) & (areas <= high)
     if config.drop_border:
         left, top, right, bottom = boxes_xyxy.unbind(dim=1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.config import GenerationConfig, area_px
+from amg_cli.core.config import GenerationConfig
 from amg_cli.core.mask import Mask
 from amg_cli.generation.overlaps import disjoint, filled, with_parents, without_contained
 
@@ -87,5 +87,5 @@ def _largest_part(window: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _fits(mask: Mask, config: GenerationConfig) -> bool:
     height, width = mask.rle["size"]
-    low, high = (area_px(bound, (height, width)) for bound in (config.min_area, config.max_area))
+    low, high = config.area_bounds((height, width))
     return low <= mask.area_px <= high
