@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from amg_cli.batch.convert import Wanted, convert
+from amg_cli.batch.convert import Wanted, results_of, write_results
 from amg_cli.core import rle
 from amg_cli.core.errors import ImageError, OutputError
 from amg_cli.core.mask import Mask
@@ -323,7 +323,9 @@ def test_a_full_disk_leaves_nothing_half_written(name, tmp_path):
 
     def go(output):
         options = FormatOptions(category="thing")
-        convert(source, Wanted(output, [name], options, tmp_path / "photos"), said.append)
+        images = tmp_path / "photos"
+        wanted = Wanted(output, [name], options, images)
+        write_results(results_of(source, images), wanted, said.append)
 
     size = "256k" if name in IMAGE_FORMATS else "12k" if name == "parquet" else "48k"
     with tmpfs(tmp_path / "small", size):

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.candidates import Candidates
+from amg_cli.core.candidates import COLUMNS, Candidates
 from amg_cli.core.mask import Mask
 from amg_cli.formats.reference_record import reference_record
 
 PIXELS = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 1]], dtype=bool)
-COLUMNS = [field.name for field in dataclasses.fields(Candidates)][:-1]  # then nb_views
 
 
 def candidates(count, first=0):
@@ -25,6 +24,7 @@ def candidates(count, first=0):
     return Candidates(
         rles=tuple(rle_codec.encode_all(masks)),
         boxes_xyxy=numbers[:, None] + four,
+        areas_px=numbers + 1,
         pred_iou=numbers / 16,
         stability_score=numbers / 32,
         points_xy=numbers[:, None].double() + torch.tensor([0.25, 0.5]),
@@ -34,7 +34,7 @@ def candidates(count, first=0):
 
 def assert_same(found, wanted):
     assert found.rles == wanted.rles
-    for column in COLUMNS[1:]:
+    for column in COLUMNS:
         ours, theirs = getattr(found, column), getattr(wanted, column)
         assert ours.dtype == theirs.dtype, column
         assert torch.equal(ours, theirs), column
@@ -45,7 +45,7 @@ def assert_picks(found, places):
     assert len(found) == len(places)
     assert [rle_codec.area(rle) for rle in found.rles] == [place + 1 for place in places]
     whole = candidates(5)
-    for column in COLUMNS[1:]:
+    for column in COLUMNS:
         wanted = [getattr(whole, column)[place].tolist() for place in places]
         assert getattr(found, column).tolist() == wanted, column
 

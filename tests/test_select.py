@@ -8,12 +8,13 @@ import torch
 
 import amg_cli
 from amg_cli.core import rle as rle_codec
-from amg_cli.core.candidates import Candidates
+from amg_cli.core.candidates import COLUMNS, Candidates
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import InputError
 from amg_cli.generation.everything import generate
 from amg_cli.generation.regions import remove_small_regions
 from amg_cli.generation.select import high_pred_iou, is_stable, select
+from tests.candidates import candidates_of
 from tests.stand_ins import wide_model
 
 SIZE_HW = (40, 60)
@@ -33,23 +34,10 @@ def block(x0, y0, x1, y1):
     return mask
 
 
-def box_of(mask):
-    ys, xs = np.nonzero(mask)
-    return [int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())] if len(xs) else [0] * 4
-
-
 def candidates(masks, pred_iou=None, stability=None, crop_boxes=None, nb_views=1):
     """Numbered by the x of their points."""
-    count = len(masks)
-    return Candidates(
-        rles=tuple(rle_codec.encode(mask) for mask in masks),
-        boxes_xyxy=torch.tensor([box_of(mask) for mask in masks]),
-        pred_iou=torch.tensor(pred_iou or [0.9] * count),
-        stability_score=torch.tensor(stability or [0.99] * count),
-        points_xy=torch.tensor([[float(i), 0.5] for i in range(count)], dtype=torch.float64),
-        crop_boxes_xyxy=torch.tensor(crop_boxes or [IMAGE] * count),
-        nb_views=nb_views,
-    )
+    scores = pred_iou or [0.9] * len(masks)
+    return candidates_of(masks, scores, stability, crop_boxes, nb_views=nb_views)
 
 
 def selected(found, config):
@@ -409,12 +397,11 @@ def test_the_last_suppression_is_at_the_larger_of_the_two_thresholds(larger):
 
 @pytest.mark.parametrize("nb_layers", [0, 1])
 def test_selection_does_not_change_its_candidates(with_specks, nb_layers):
-    columns = [field.name for field in dataclasses.fields(Candidates)][1:-1]
     rles = [dict(rle) for rle in with_specks.rles]
-    before = {name: getattr(with_specks, name).clone() for name in columns}
+    before = {name: getattr(with_specks, name).clone() for name in COLUMNS}
     select(with_specks, settings(min_mask_region_area=4, crop_n_layers=nb_layers))
     assert list(with_specks.rles) == rles
-    for name in columns:
+    for name in COLUMNS:
         assert torch.equal(getattr(with_specks, name), before[name]), name
 
 
@@ -456,7 +443,7 @@ def test_no_candidates_are_kept_too(tmp_path):
     assert amg_cli.select(found, GenerationConfig()) == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign", "none", "newer", "counts", "columns"])
+@pytest.mark.parametrize("damage", ["cut", "foreign", "none", "newer", "older", "text", "columns"])
 def test_a_file_of_candidates_that_is_none_is_named(damage, noise, tmp_path):
     path = tmp_path / "a.npz"
     amg_cli.propose(wide_model(), noise, settings(points_per_side=2)).save(path)
@@ -470,8 +457,9 @@ def test_a_file_of_candidates_that_is_none_is_named(damage, noise, tmp_path):
     else:
         changes = {
             "newer": {"version": np.array(99)},
-            "counts": {"counts": values["counts"][:-3]},
-            "columns": {"pred_iou": values["pred_iou"][:-1]},
+            "older": {"version": np.array(1)},
+            "text": {"text": values["text"][:-3]},
+            "columns": {"columns": values["columns"][:-1]},
         }
         np.savez(path, **(values | changes[damage]))
     with pytest.raises(InputError) as caught:

@@ -11,7 +11,6 @@ import torch
 
 from amg_cli import GenerationConfig, generate
 from amg_cli.core import rle
-from amg_cli.core.boxes import mask_boxes
 from amg_cli.core.config import area_px
 from amg_cli.core.errors import ConfigError
 from amg_cli.core.mask import Mask
@@ -25,6 +24,7 @@ from amg_cli.generation.overlaps import (
 )
 from amg_cli.generation.tidy import best, shaped, tidied
 from amg_cli.models import devices
+from tests.candidates import candidates_of
 from tests.command import FEW_POINTS, SMALL_MODEL, amg, save
 from tests.comparing import assert_same_masks
 from tests.stand_ins import settings, wide_model
@@ -92,22 +92,19 @@ def test_minus_and_shares_are_those_of_the_pixels(seed):
 def test_mask_nms_drops_by_the_masks_own_iou(seed, thresh):
     pixels = shapes(40, seed)
     scores = torch.rand(40, generator=torch.Generator().manual_seed(seed)).round(decimals=1)
-    rles = [rle.encode(p) for p in pixels]
-    boxes = mask_boxes(torch.from_numpy(np.stack(pixels)))
     wanted = []
     for i in torch.sort(scores, descending=True, stable=True).indices.tolist():
         if all(iou(pixels[i], pixels[j]) <= thresh for j in wanted):
             wanted.append(i)
-    assert mask_nms(rles, boxes, scores, thresh).tolist() == wanted
+    assert mask_nms(candidates_of(pixels, scores), scores, thresh).tolist() == wanted
 
 
 def test_a_stray_pixel_saves_no_duplicate_from_mask_nms():
     disc = shapes(1)[0]
     stray = disc.copy()
     stray[29, 43] = stray[0, 0] = True
-    boxes = mask_boxes(torch.from_numpy(np.stack([disc, stray])))
-    rles = [rle.encode(disc), rle.encode(stray)]
-    assert mask_nms(rles, boxes, torch.tensor([0.9, 0.8]), 0.7).tolist() == [0]
+    scores = torch.tensor([0.9, 0.8])
+    assert mask_nms(candidates_of([disc, stray], scores), scores, 0.7).tolist() == [0]
 
 
 # What is done with a list of masks
@@ -284,7 +281,7 @@ def test_areas_and_the_edge_decide_before_duplicates_do(noise):
 
 def test_the_command_takes_them_and_records_them(tmp_path, noise):
     save(tmp_path / "a.png", noise)
-    options = ["--nms", "mask", "--min-area", "0.5%", "--disjoint", "largest", "--fill"]
+    options = ["--nms", "box", "--min-area", "0.5%", "--disjoint", "largest", "--fill"]
     arguments = ["--input", "a.png", "--output", "out", "--format", "ndjson", "--format", "coco"]
     result = amg(
         *arguments, *options, "--parents", *SMALL_MODEL, *FEW_POINTS, cwd=tmp_path
@@ -295,7 +292,7 @@ def test_the_command_takes_them_and_records_them(tmp_path, noise):
     assert sum(mask["area"] for mask in image["masks"]) == image["width"] * image["height"]
     other = amg(*arguments, *SMALL_MODEL, *FEW_POINTS, cwd=tmp_path)
     assert other.returncode == 1
-    assert "--nms mask, now box" in other.stderr
+    assert "--nms box, now mask" in other.stderr  # as nano has it
     wrong = amg(*arguments, "--fill", *SMALL_MODEL, cwd=tmp_path)
     assert wrong.returncode == 2
     assert "--fill" in wrong.stderr

@@ -65,15 +65,17 @@ class Wanted:
     overwrite: bool = False
 
 
-def convert(source: Path, wanted: Wanted, report: Callable[[Path | ImageError], object]) -> None:
-    """Write what there is at `source`, a run's folder or a file, in other formats.
+def write_results(
+    results: Iterator[Result | ImageError],
+    wanted: Wanted,
+    report: Callable[[Path | ImageError], object],
+) -> None:
+    """Write images' masks, as `results_of` gives them, in the formats wanted.
 
     report: gets each output, and each image's error
-    Raises InputError where there is nothing that is read, OutputError where the output folder
-    cannot be written to.
+    Raises OutputError where the output folder cannot be written to.
     """
     plan = Plan(wanted.output, tuple(wanted.formats), {}, wanted.options)
-    results = results_of(source, wanted.images)
     first = next(results, None)  # nothing is made before it is known that there is something
     make_folder(wanted.output)
     check_writable(wanted.output)
@@ -220,7 +222,7 @@ def _read_kept(parts: list[tuple[Path, RunRecords]]) -> Iterator[Result]:
 def _placed(result: Result, entries: Mapping[int, Entry], images: Path | None) -> Result:
     """With the file of its image, if that is known."""
     entry = entries.get(result.number)
-    return replace(result, source=_image_of(result.file_name, entry, images))
+    return replace(result, source=image_of(result.file_name, entry, images))
 
 
 def _of_masks(
@@ -228,7 +230,7 @@ def _of_masks(
 ) -> Result | ImageError:
     """The image of masks that stand alone."""
     file_name = entry.file_name if entry else name
-    source = _image_of(file_name, entry, images)
+    source = image_of(file_name, entry, images)
     if source and images is not None and entry is None:
         file_name = os.path.relpath(source, images.resolve())
     try:
@@ -246,7 +248,7 @@ def _of_masks(
     return Result(number, name, file_name, (height, width), masks, source)
 
 
-def _image_of(file_name: str, entry: Entry | None, images: Path | None) -> str:
+def image_of(file_name: str, entry: Entry | None, images: Path | None) -> str:
     """The file of an image, its whole path; empty where it is not there."""
     if images is None:
         path = None if entry is None else Path(entry.path)
@@ -254,9 +256,9 @@ def _image_of(file_name: str, entry: Entry | None, images: Path | None) -> str:
         path = images / file_name
         if not path.is_file():  # as where the name has lost its suffix
             beside = sorted(path.parent.glob(f"{glob.escape(path.name)}.*"))
-            path = next((each for each in beside if _is_image_of(each, path.name)), None)
+            path = next((each for each in beside if _isimage_of(each, path.name)), None)
     return str(path.resolve()) if path is not None and path.is_file() else ""
 
 
-def _is_image_of(path: Path, name: str) -> bool:
+def _isimage_of(path: Path, name: str) -> bool:
     return path.stem == name and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

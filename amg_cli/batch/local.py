@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 from amg_cli.batch.commit import committed
 from amg_cli.batch.job import FileFacts, Job, Outcome
 from amg_cli.batch.reading import Picture, Reading, read_picture
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
+from amg_cli.core.errors import AmgError, ConfigError, ImageError, OutputError, reason
 from amg_cli.core.interrupts import check
 from amg_cli.core.mask import Mask
+from amg_cli.core.region import Region
 from amg_cli.core.timings import collect, timed
 from amg_cli.formats.format import FormatOptions, ImageFormat, Output
 from amg_cli.formats.result import Result
 from amg_cli.generation.everything import generate
+from amg_cli.generation.propose import propose
+from amg_cli.generation.select import select
 from amg_cli.models.compiled import compile_model
 from amg_cli.models.devices import synchronizer
 from amg_cli.models.sam import Sam
@@ -44,6 +48,9 @@ class Work:
     formats: how the masks of an image are kept, if in outputs of its own
     options: what the user says of that
     reading: how images are read, and which are refused
+    floors:  predicted IoU and stability score over which an image's candidates are kept too; None
+        where they are not
+    roi:     the part of each image that is looked at; None for all
     timed:   wait for the device at the end of each stage, so that its time is counted there
     compiled: let torch compile the model, in each process
     """
@@ -53,6 +60,8 @@ class Work:
     formats: tuple[ImageFormat, ...]
     options: FormatOptions = FormatOptions()  # noqa: RUF009 - it is frozen
     reading: Reading = field(default_factory=Reading)
+    floors: tuple[float, float] | None = None
+    roi: Region | None = None
     timed: bool = False
     compiled: bool = False
 
@@ -93,12 +102,13 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
     with collect(synchronizer(work.model.device) if work.timed else None) as timings:
         with timed("read"):
             picture = read_picture(job.source, work.reading)
-        masks = _generate(picture.pixels, work)
         height, width = picture.pixels.shape[:2]
+        _check_region(job, work, (height, width))
+        masks, candidates = _generate(picture.pixels, work)
         source = os.path.realpath(job.source)
         result = Result(job.number, job.name, job.file_name, (height, width), masks, source)
         with timed("write"):
-            shown = replace(result, image_rgb=picture.pixels)
+            shown = replace(result, image_rgb=picture.pixels, candidates=candidates)
             for format_, target in zip(work.formats, job.targets, strict=True):
                 with committed(target, job.overwrite) as path:
                     _write(format_, shown, Output(path, target, work.options))
@@ -120,13 +130,24 @@ def _write(format_: ImageFormat, result: Result, output: Output) -> None:
         raise ImageError(output.target, f"cannot be made: {error}", remedy) from error
 
 
-def _generate(pixels: NDArray[np.uint8], work: Work) -> list[Mask]:
+def _check_region(job: Job, work: Work, image_hw: tuple[int, int]) -> None:
+    try:
+        if work.roi is not None:
+            work.roi.check_size(image_hw)
+    except ConfigError as error:
+        raise ImageError(job.source, f"`roi`: {error.cause}", error.remedy) from error
+
+
+Found = tuple[list[Mask], Candidates | None]
+
+
+def _generate(pixels: NDArray[np.uint8], work: Work) -> Found:
     """The masks of an image; where memory runs out, with as few prompts at a time as there can be.
 
     Masks do not depend on how many are decoded at a time.
     """
     try:
-        return generate(pixels, work.model, work.config)
+        return _masks_and_candidates(pixels, work, work.config)
     except (MemoryError, RuntimeError) as error:
         if not _is_of_memory(error) or work.config.points_per_batch == 1:
             raise
@@ -134,7 +155,16 @@ def _generate(pixels: NDArray[np.uint8], work: Work) -> list[Mask]:
     gc.collect()
     if work.model.device.type == "cuda":
         torch.cuda.empty_cache()
-    return generate(pixels, work.model, replace(work.config, points_per_batch=1))
+    return _masks_and_candidates(pixels, work, replace(work.config, points_per_batch=1))
+
+
+def _masks_and_candidates(pixels: NDArray[np.uint8], work: Work, config: GenerationConfig) -> Found:
+    """The candidates only where they are kept."""
+    if work.floors is None:
+        return generate(pixels, work.model, config, roi=work.roi), None
+    floors = config.for_all_candidates(work.floors)
+    candidates = propose(work.model, pixels, floors, roi=work.roi)
+    return select(candidates, config), candidates
 
 
 def _is_of_memory(error: Exception) -> bool:

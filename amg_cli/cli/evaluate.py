@@ -17,6 +17,7 @@ from amg_cli.cli.model_options import (
     READING_OPTIONS,
     ModelOptions,
     given_reading,
+    model_settings,
 )
 from amg_cli.cli.options import PATH, generation_config, generation_options, with_options
 from amg_cli.cli.words import option_name, say, warn
@@ -146,7 +147,8 @@ def _score(values: dict[str, Any]) -> int:
     if values["one_prompt"] and not isinstance(scorer, CocoScorer):
         raise click.UsageError("--one-prompt needs true segments: --truth with a COCO file")
     needs_model = values["masks"] is None or values["one_prompt"]
-    model = ModelOptions.of(values).load() if needs_model else None
+    own = {} if values["masks"] else model_settings(values)
+    model = ModelOptions.of(values).load(own) if needs_model else None
     exit_code, per_image = 0, {}
     with tempfile.TemporaryDirectory(prefix="amg-eval-") as scratch:
         masks_at = values["masks"] or values["output"] or Path(scratch)
@@ -183,7 +185,8 @@ def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder:
     output_format = reference_rle.FORMAT
     jobs = _jobs(values, cases, folder, output_format.suffix)
     to_do = [job for job in jobs if not job.targets[0].exists()]
-    work = Work(model, generation_config(values), (output_format,), reading=given_reading(values))
+    config = generation_config(values, model_settings(values))
+    work = Work(model, config, (output_format,), reading=given_reading(values))
     claim(folder, maker_of(work), holds_masks=len(to_do) < len(jobs))
     exit_code = 0
     for outcome in _progress(run(to_do, work), values, total=len(to_do)):

@@ -8,6 +8,7 @@ from typing import Any
 from amg_cli.cli.format_options import check_format_options
 from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS
 from amg_cli.cli.options import generation_config, generation_options, with_options
+from amg_cli.cli.region_option import given_region
 from amg_cli.cli.run_options import RUN_OPTIONS, check_given, wanted_formats
 from amg_cli.cli.words import log_as
 
@@ -25,6 +26,7 @@ def run_generate(values: dict[str, Any]) -> int:
     formats = wanted_formats(values)
     check_format_options(values, formats)
     generation_config(values)
+    given_region(values)
     # This loads what --help and usage errors must not wait for.
     from amg_cli.cli.running import do_run
 

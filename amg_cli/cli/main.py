@@ -16,6 +16,7 @@ from amg_cli.cli.merge import merge
 from amg_cli.cli.models import models
 from amg_cli.cli.predict import predict
 from amg_cli.cli.process import prepare_process
+from amg_cli.cli.select import select
 from amg_cli.cli.streams import ReaderGoneError, own_streams
 from amg_cli.cli.words import say
 from amg_cli.core.errors import AmgError
@@ -87,3 +88,4 @@ main.add_command(evaluate)
 main.add_command(merge)
 main.add_command(models)
 main.add_command(predict)
+main.add_command(select)

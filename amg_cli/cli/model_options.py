@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from amg_cli.cli.options import PATH
+from amg_cli.cli.options import PATH, as_options
 from amg_cli.cli.words import say
 
 if TYPE_CHECKING:
@@ -92,14 +92,17 @@ class ModelOptions:
         """Those among a command's values."""
         return ModelOptions(**{option.name: values[option.name] for option in fields(ModelOptions)})
 
-    def load(self) -> Sam:
-        """The model, on its device and with its threads. Errors as of `load_model`."""
+    def load(self, settings: Mapping[str, Any] | None = None) -> Sam:
+        """The model, on its device and with its threads. Errors as of `load_model`.
+
+        settings: its own, which a line says where they count
+        """
         from amg_cli.models.compiled import check_compilable, compile_model
         from amg_cli.models.devices import find_device, set_threads
         from amg_cli.weights.loading import load_model
 
-        if not (self.checkpoint or self.model_type or self.quiet):
-            _say_which()
+        if not self.quiet:
+            _say_which(self.checkpoint or self.model_type, settings or {})
         if self.compiled:
             check_compilable(find_device(self.device))
         if self.threads:
@@ -131,11 +134,24 @@ def given_reading(values: Mapping[str, Any]) -> Reading:
     )
 
 
-def _say_which() -> None:
-    """The model that is taken where none is named, and a better one."""
+def model_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the model of a command's values has of its own, and that are not given."""
+    from amg_cli.weights.identity import settings_of
+
+    own = settings_of(values["checkpoint"], values["model_type"])
+    return {name: value for name, value in own.items() if values[name] is None}
+
+
+def _say_which(named: Path | str | None, settings: Mapping[str, Any]) -> None:
+    """The model that is taken where none is named, and a better one; settings of its own."""
     from amg_cli.weights.cache import human_bytes
     from amg_cli.weights.zoo import DEFAULT, ZOO
 
+    own = f" with its own {as_options(settings)}" if settings else ""
+    if named is not None:
+        if own:
+            say(f"model {named}{own}")
+        return
     size = human_bytes(ZOO["vit_h"].size_bytes)
     better = f"for better masks --model-type vit_h ({size}, downloaded)"
-    say(f"model {DEFAULT}, which comes with amg; {better}")
+    say(f"model {DEFAULT}, which comes with amg{own and f',{own}'}; {better}")

@@ -14,6 +14,7 @@ import click
 from amg_cli.cli.words import option_name
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError, InputError
+from amg_cli.core.presets import PRESETS
 
 
 class UserPath(click.Path):
@@ -52,35 +53,67 @@ def with_options(
     return add
 
 
-def generation_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for each setting of `GenerationConfig` to a click command."""
-    return with_options([*map(_option_of, dataclasses.fields(GenerationConfig))])(command)
+def as_options(settings: Mapping[str, Any]) -> str:
+    """Settings as they are written on a command line."""
+    return " ".join(
+        option_name(name) if value is True else f"{option_name(name)} {value}"
+        for name, value in settings.items()
+    )
 
 
-def _option_of(setting: dataclasses.Field[Any]) -> Callable[..., Any]:
+_PRESET_OPTION = click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    help="A set of settings, of which any that is given beside it is another. "
+    + " ".join(
+        f"{name}: {preset.what_for} ({as_options(preset.settings)})."
+        for name, preset in PRESETS.items()
+    ),
+)
+
+
+def generation_options(
+    command: Callable[..., Any], hidden: Sequence[str] = ()
+) -> Callable[..., Any]:
+    """Add an option for each setting of `GenerationConfig`, and for sets of them, to a command.
+
+    hidden: settings that its help does not list
+    """
+    settings = [
+        _option_of(setting, hidden=setting.name in hidden)
+        for setting in dataclasses.fields(GenerationConfig)
+    ]
+    return with_options([_PRESET_OPTION, *settings])(command)
+
+
+def _option_of(setting: dataclasses.Field[Any], hidden: bool) -> Callable[..., Any]:
     """The option of a setting. Without it there is no value, so that the default is its own."""
-    name, default, about = option_name(setting.name), setting.default, setting.metadata
+    default, about = setting.default, setting.metadata
+    how: dict[str, Any]
     if isinstance(default, bool):
-        return click.option(name, is_flag=True, default=None, help=about["help"])
-    if about["choices"]:
-        help_line = f"{about['help']} [default: {default}]"
-        return click.option(name, type=click.Choice(about["choices"]), help=help_line)
-    if about["is_area"]:
+        how, after = {"is_flag": True, "default": None}, ""
+    elif about["choices"]:
+        how, after = {"type": click.Choice(about["choices"])}, f" [default: {default}]"
+    elif about["is_area"]:
         shown = default if isinstance(default, str) else f"{default:g}"
-        return click.option(
-            name, type=str, metavar="AREA", help=f"{about['help']} [default: {shown}]"
-        )
-    help_line = f"{about['help']} [default: {default:.4g}; {about['range']}]"
-    return click.option(name, type=type(default), help=help_line)
+        how, after = {"type": str, "metavar": "AREA"}, f" [default: {shown}]"
+    else:
+        how, after = {"type": type(default)}, f" [default: {default:.4g}; {about['range']}]"
+    return click.option(option_name(setting.name), help=about["help"] + after, hidden=hidden, **how)
 
 
-def generation_config(values: Mapping[str, Any]) -> GenerationConfig:
-    """The settings among a command's values; those not given, which are None, have their defaults.
+def generation_config(
+    values: Mapping[str, Any], own: Mapping[str, Any] | None = None
+) -> GenerationConfig:
+    """The settings among a command's values; of those not given, which are None, the preset's.
 
+    own: the defaults of the model, where they are not those of all
     Raises click's usage error, naming the option.
     """
     names = [setting.name for setting in dataclasses.fields(GenerationConfig)]
+    preset = PRESETS[values["preset"]].settings if values["preset"] else {}
+    given = {name: values[name] for name in names if values[name] is not None}
     try:
-        return GenerationConfig(**{n: values[n] for n in names if values[n] is not None})
+        return GenerationConfig(**{**(own or {}), **preset, **given})
     except ConfigError as error:
         raise click.BadParameter(error.cause, param_hint=option_name(error.where)) from error

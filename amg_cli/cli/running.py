@@ -17,9 +17,11 @@ from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed
 from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
 from amg_cli.cli.format_options import given_options
+from amg_cli.cli.model_options import model_settings
 from amg_cli.cli.options import generation_config
+from amg_cli.cli.region_option import recorded_region
 from amg_cli.cli.report import Report
-from amg_cli.cli.run_options import STDIO
+from amg_cli.cli.run_options import STDIO, given_floors
 from amg_cli.cli.work import engine_and_work
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
@@ -140,7 +142,9 @@ def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources) -> Pl
         "compiled": values["compiled"],
         "stretch": values["stretch"],
         "threads": _threads(values, sources),
-        **dataclasses.asdict(generation_config(values)),
+        "roi": recorded_region(values),
+        "candidate_floors": list(given_floors(values) or ()) or None,
+        **dataclasses.asdict(generation_config(values, model_settings(values))),
     }
     return Plan(
         output=values["output"],

@@ -5,25 +5,21 @@ N counts candidates. All boxes are XYXY in pixels of the original image, right a
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from amg_cli.core import rle as rle_codec
-from amg_cli.core.errors import InputError, reason
+from amg_cli.core.config import GenerationConfig
 from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
+from amg_cli.core.stored_rles import StoredRles
 
-VERSION = 1  # of the files of `Candidates.save`
-_COLUMNS = ("boxes_xyxy", "pred_iou", "stability_score", "points_xy", "crop_boxes_xyxy")
-_MALFORMED = (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+# Those of the fields below that have a row a candidate, but for the masks.
+COLUMNS = ("boxes_xyxy", "areas_px", "pred_iou", "stability_score", "points_xy", "crop_boxes_xyxy")
 
 
 @dataclass(frozen=True)
@@ -32,20 +28,27 @@ class Candidates:
 
     rles:            N masks
     boxes_xyxy:      (N, 4) int64, the box of each mask's pixels
+    areas_px:        (N,) int64, the number of each mask's pixels
     pred_iou:        (N,) float32, the model's own estimate of the mask's IoU; can exceed 1
     stability_score: (N,) float32 in [0, 1]
     points_xy:       (N, 2) float64, the prompt, in pixels of the original image
     crop_boxes_xyxy: (N, 4) int64, the crop the mask was found in; right and bottom *exclusive*
     nb_views:        how many views of the image they may come from
+    image_hw:        the image's height and width in pixels
+    proposed_with:   the settings that they were found with, if that is known; thresholds under
+                     theirs would miss masks
     """
 
-    rles: tuple[Rle, ...]
+    rles: Sequence[Rle]
     boxes_xyxy: Tensor
+    areas_px: Tensor
     pred_iou: Tensor
     stability_score: Tensor
     points_xy: Tensor
     crop_boxes_xyxy: Tensor
     nb_views: int = 1
+    image_hw: tuple[int, int] = (0, 0)
+    proposed_with: GenerationConfig | None = None
 
     def __len__(self) -> int:
         return len(self.rles)
@@ -53,15 +56,8 @@ class Candidates:
     def __getitem__(self, keep: Tensor) -> Candidates:
         """Those that `keep` names: a (N,) bool, or indices in the order wanted."""
         index = keep.nonzero()[:, 0] if keep.dtype == torch.bool else keep
-        return Candidates(
-            tuple(self.rles[i] for i in index.tolist()),
-            self.boxes_xyxy[index],
-            self.pred_iou[index],
-            self.stability_score[index],
-            self.points_xy[index],
-            self.crop_boxes_xyxy[index],
-            self.nb_views,
-        )
+        columns: dict[str, Any] = {name: getattr(self, name)[index] for name in COLUMNS}
+        return replace(self, rles=_taken(self.rles, index.tolist()), **columns)
 
     @classmethod
     def empty(cls) -> Candidates:
@@ -69,65 +65,32 @@ class Candidates:
         no_boxes = torch.zeros((0, 4), dtype=torch.int64, device="cpu")
         no_scores = torch.zeros(0, dtype=torch.float32, device="cpu")
         no_points = torch.zeros((0, 2), dtype=torch.float64, device="cpu")
-        return cls((), no_boxes, no_scores, no_scores, no_points, no_boxes)
+        no_areas = torch.zeros(0, dtype=torch.int64, device="cpu")
+        return cls((), no_boxes, no_areas, no_scores, no_scores, no_points, no_boxes)
 
     @classmethod
     def concat(cls, parts: Sequence[Candidates]) -> Candidates:
-        """All of `parts`, in order."""
-        parts = [cls.empty(), *parts]
-        return cls(
-            tuple(rle for part in parts for rle in part.rles),
-            torch.cat([part.boxes_xyxy for part in parts]),
-            torch.cat([part.pred_iou for part in parts]),
-            torch.cat([part.stability_score for part in parts]),
-            torch.cat([part.points_xy for part in parts]),
-            torch.cat([part.crop_boxes_xyxy for part in parts]),
-            max(part.nb_views for part in parts),
-        )
+        """All of `parts`, in order. What is of all candidates is as in the first."""
+        whole = parts[0] if parts else cls.empty()
+        if len(parts) < 2:
+            return whole
+        columns: dict[str, Any] = {
+            name: torch.cat([getattr(part, name) for part in parts]) for name in COLUMNS
+        }
+        return replace(whole, rles=tuple(rle for part in parts for rle in part.rles), **columns)
 
     def save(self, path: Path) -> None:
         """Keep them in a file, numpy's .npz, for `load`. Raises OSError."""
-        sizes = {tuple(rle["size"]) for rle in self.rles}
-        if len(sizes) > 1:
-            raise ValueError("masks of several sizes are not of one image")
-        texts = [rle["counts"].encode("ascii") for rle in self.rles]
-        columns = {name: getattr(self, name).numpy() for name in _COLUMNS}
-        with path.open("wb") as file:  # whose name numpy leaves as it is
-            np.savez_compressed(
-                file,
-                version=np.array(VERSION),
-                size_hw=np.array(sizes.pop() if sizes else (0, 0)),
-                nb_views=np.array(self.nb_views),
-                counts=np.frombuffer(b"".join(texts), dtype=np.uint8),
-                lengths=np.array([len(text) for text in texts], dtype=np.int64),
-                **columns,
-            )
+        from amg_cli.core.candidates_file import save
+
+        save(self, path)
 
     @classmethod
     def load(cls, path: Path) -> Candidates:
         """Those that `save` has kept. Raises InputError where there are none, or damaged ones."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                values = {name: file[name] for name in file.files}
-            version = int(values["version"])
-            if version > VERSION:
-                raise InputError(path, "candidates of a newer amg", "use that")
-            text = values["counts"].tobytes().decode("ascii")
-            ends = values["lengths"].cumsum().tolist()
-            size = [int(side) for side in values["size_hw"]]
-            rles: list[Rle] = [
-                {"size": size, "counts": text[start:end]} for start, end in pairwise([0, *ends])
-            ]
-            for rle in rles:
-                rle_codec.check(rle)
-            columns = {name: torch.from_numpy(values[name]) for name in _COLUMNS}
-            if {len(column) for column in columns.values()} - {len(rles)}:
-                raise ValueError("its columns differ in length")
-            return cls(tuple(rles), nb_views=int(values["nb_views"]), **columns)
-        except OSError as error:
-            raise InputError(path, reason(error), "check the path") from error
-        except _MALFORMED as error:
-            raise InputError(path, f"no candidates of amg ({error})", "make them again") from error
+        from amg_cli.core.candidates_file import load
+
+        return load(path)
 
     def masks(self) -> list[Mask]:
         """Each candidate as a `Mask`, in order."""
@@ -144,3 +107,7 @@ class Candidates:
             Mask(rle, tuple(box), pred_iou, stability, tuple(point), tuple(crop))
             for rle, box, pred_iou, stability, point, crop in columns
         ]
+
+
+def _taken(rles: Sequence[Rle], indices: Sequence[int]) -> Sequence[Rle]:
+    return rles.take(indices) if isinstance(rles, StoredRles) else tuple(rles[i] for i in indices)

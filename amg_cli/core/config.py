@@ -77,9 +77,10 @@ def _setting(
     choices: tuple[str, ...] = (),
     is_area: bool = False,
     beyond: bool = False,
+    of_proposing: bool = False,
     **bounds: Any,
 ) -> Any:
-    """beyond: the reference does not have it"""
+    """beyond: the reference does not have it; of_proposing: `propose` alone goes by it"""
     about = {
         "help": help_line,
         "range": Range(**bounds),
@@ -87,11 +88,13 @@ def _setting(
         "choices": choices,
         "is_area": is_area,
         "beyond": beyond,
+        "of_proposing": of_proposing,
     }
     return dataclasses.field(default=default, metadata=about)
 
 
 _beyond = partial(_setting, beyond=True)
+_proposing = partial(_setting, of_proposing=True)
 
 
 def _value(setting: dataclasses.Field[Any], given: object) -> Any:
@@ -140,11 +143,11 @@ class GenerationConfig:
     Source: `SamAutomaticMaskGenerator` of segment-anything 1.0.
     """
 
-    points_per_side: int | None = _setting(
+    points_per_side: int | None = _proposing(
         32, "Points along each side of the grid; the whole image gets their square.",
         optional=True, low=1, high=1024,
     )  # fmt: skip
-    points_per_batch: int = _setting(
+    points_per_batch: int = _proposing(
         64, "Prompts held in memory at a time. Changes memory, never the masks.", low=1,
     )  # fmt: skip
     pred_iou_thresh: float = _setting(
@@ -154,14 +157,14 @@ class GenerationConfig:
         0.95, "Keep masks at least this stable when the cutoff moves; 0 or less keeps all.",
         high=1,
     )  # fmt: skip
-    stability_score_offset: float = _setting(
+    stability_score_offset: float = _proposing(
         1.0, "How far the cutoff moves for the stability score, in logits.", low=0,
     )  # fmt: skip
     box_nms_thresh: float = _setting(
         0.7, "Box IoU above which the lower-scored of two masks is dropped as a duplicate.",
         low=0, high=1,
     )  # fmt: skip
-    crop_n_layers: int = _setting(
+    crop_n_layers: int = _proposing(
         0, "Layers of crops to run besides the whole image; layer i has 2^i by 2^i crops.",
         low=0, high=6,
     )  # fmt: skip
@@ -169,11 +172,11 @@ class GenerationConfig:
         0.7, "Box IoU for duplicates between crops; the mask of the smaller crop stays.",
         low=0, high=1,
     )  # fmt: skip
-    crop_overlap_ratio: float = _setting(
+    crop_overlap_ratio: float = _proposing(
         512 / 1500, "Overlap of crops in layer 1, as a share of the image's short side.",
         low=0, high=1, open_high=True,
     )  # fmt: skip
-    crop_n_points_downscale_factor: int = _setting(
+    crop_n_points_downscale_factor: int = _proposing(
         1, "Layer i's grid has points-per-side divided by this to the power i (at least 1).",
         low=1,
     )  # fmt: skip
@@ -230,6 +233,20 @@ class GenerationConfig:
         """Whether what the reference does not have is left as it is by default."""
         beyond = (each for each in dataclasses.fields(self) if each.metadata["beyond"])
         return all(getattr(self, each.name) == each.default for each in beyond)
+
+    def for_all_candidates(self, floors: tuple[float, float] | None = None) -> GenerationConfig:
+        """The settings by which `propose` keeps all masks over thresholds, for any choice later.
+
+        floors: predicted IoU and stability score, instead of the thresholds where those are higher
+        """
+        names = [each.name for each in dataclasses.fields(self) if each.metadata["of_proposing"]]
+        iou, stability = floors or (self.pred_iou_thresh, self.stability_score_thresh)
+        return GenerationConfig(
+            pred_iou_thresh=min(iou, self.pred_iou_thresh),
+            stability_score_thresh=min(stability, self.stability_score_thresh),
+            nms="off",
+            **{name: getattr(self, name) for name in names},
+        )
 
     def area_bounds(self, size_hw: tuple[int, int]) -> tuple[float, float]:
         """min_area and max_area in pixels of an image."""

@@ -96,6 +96,11 @@ def box_of_changes(
     return int(left[0]), int(top.min()), int(right[-1]), int(bottom.max())
 
 
+def area_of_changes(places: NDArray[np.int64]) -> int:
+    """Number of pixels in the mask that changes at `places`."""
+    return int(places[1::2].sum() - places[0::2].sum())
+
+
 def box(rle: Rle) -> tuple[int, int, int, int]:
     """XYXY of a mask's pixels, right and bottom inclusive; 0, 0, 0, 0 for an empty mask."""
     x, y, width, height = (int(value) for value in coco_mask.toBbox(rle))

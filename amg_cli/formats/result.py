@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.core.mask import Mask
+
+if TYPE_CHECKING:  # it loads torch, which no other result needs
+    from amg_cli.core.candidates import Candidates
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Result:
     categories: the names of all categories of the data set that it is from, in their order, so that
         they are numbered alike in each part of it; empty where there is no such list
     image_rgb: (H, W, 3) uint8, its pixels, while they are at hand
+    candidates: what its masks were selected from, likewise
     """
 
     number: int
@@ -34,6 +39,7 @@ class Result:
     source: str = field(default="", compare=False)
     categories: tuple[str, ...] = field(default=(), compare=False)
     image_rgb: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+    candidates: Candidates | None = field(default=None, compare=False, repr=False)
 
     @property
     def numbered(self) -> Iterator[tuple[int, Mask]]:

@@ -25,12 +25,13 @@ _MODULES = {
     "overlay": "overlay",
 }
 FORMATS = tuple(_MODULES)
+CANDIDATES = "candidates"  # not masks yet, so that it is not one of FORMATS
 
 
 @cache
 def format_of(name: str) -> ImageFormat | RunFormat:
-    """The format of a name in `FORMATS`."""
-    module = import_module(f"amg_cli.formats.{_MODULES[name]}")
+    """The format of a name in `FORMATS`, or of CANDIDATES."""
+    module = import_module(f"amg_cli.formats.{(_MODULES | {CANDIDATES: CANDIDATES})[name]}")
     return cast("ImageFormat | RunFormat", module.FORMAT)
 
 

@@ -36,10 +36,8 @@ class EncodedView:
     @staticmethod
     def of(model: Sam, image_rgb: NDArray[np.uint8], view: View) -> EncodedView:
         """Cut and encode a view. image_rgb (H, W, 3)."""
-        height, width = view.crop.size_hw
         encoded = encode_image(model, view.crop.cut(image_rgb), draw_padding=False)
-        points_xy = view.unit_grid * np.array([width, height])
-        return EncodedView(view, encoded, points_xy, (image_rgb.shape[0], image_rgb.shape[1]))
+        return EncodedView(view, encoded, view.points_xy, (image_rgb.shape[0], image_rgb.shape[1]))
 
     @property
     def crop(self) -> Crop:
@@ -78,6 +76,7 @@ class EncodedView:
         self,
         rles: Sequence[Rle],
         boxes_xyxy: Tensor,
+        areas_px: Tensor,
         pred_iou: Tensor,
         stability_score: Tensor,
         prompt: Tensor,
@@ -85,13 +84,14 @@ class EncodedView:
         """K masks of this crop, placed in the image.
 
         rles: of the image's size; boxes_xyxy (K, 4) int64, in pixels of the crop
-        pred_iou, stability_score (K,); prompt (K,): the index of each mask's point
+        areas_px, pred_iou, stability_score (K,); prompt (K,): the index of each mask's point
         """
         points = torch.from_numpy(self.points_xy[prompt.numpy()])
         y0, x0 = self.top_left
         return Candidates(
             rles=tuple(rles),
             boxes_xyxy=self.in_image(boxes_xyxy),
+            areas_px=areas_px.to(torch.int64),
             pred_iou=pred_iou,
             stability_score=stability_score,
             points_xy=points + _whole((x0, y0)),

@@ -130,7 +130,12 @@ def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -
     with timed("rle"):
         rles = _rles(drawn.low_res, crop, threshold)
     return crop.candidates(
-        rles, measured.boxes_xyxy, drawn.pred_iou, measured.stability_score, drawn.prompt
+        rles,
+        measured.boxes_xyxy,
+        measured.nb_pixels,
+        drawn.pred_iou,
+        measured.stability_score,
+        drawn.prompt,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amg_cli.core import rle as rle_codec
+from amg_cli.core.candidates import Candidates
 from amg_cli.core.mask import Mask
 from amg_cli.core.rle import Rle
 
@@ -19,15 +20,16 @@ from amg_cli.core.rle import Rle
 CONTAINED = 0.95
 
 
-def mask_nms(rles: Sequence[Rle], boxes_xyxy: Tensor, scores: Tensor, iou_thresh: float) -> Tensor:
+def mask_nms(candidates: Candidates, scores: Tensor, iou_thresh: float) -> Tensor:
     """As `boxes.nms`, by the IoU of the masks: indices of those that stay, best first.
 
-    N Rles, their boxes (N, 4) and scores (N,) -> (K,) int64. Boxes and areas bound the IoU, so that
-    few pairs of masks are compared.
+    N candidates, scores (N,) -> (K,) int64. Boxes and areas bound the IoU, so that few pairs of
+    masks are compared.
     """
     order = torch.sort(scores, descending=True, stable=True).indices.numpy()
-    boxes = boxes_xyxy.numpy()[order].astype(np.float64)
-    areas = np.array([rle_codec.area(rles[i]) for i in order], dtype=np.float64)
+    rles = candidates.rles
+    boxes = candidates.boxes_xyxy.numpy()[order].astype(np.float64)
+    areas = candidates.areas_px.numpy()[order].astype(np.float64)
     alive = np.ones(len(order), dtype=bool)
     for i in range(len(order)):
         if not alive[i]:

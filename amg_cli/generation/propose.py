@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.host import in_own_precision
 from amg_cli.core.image import ImageLike, as_rgb
+from amg_cli.core.region import Region
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.arguments import check_arguments
 from amg_cli.generation.drawing import DrawnMask, draw_masks
@@ -46,32 +48,55 @@ class LowRes:
     prompt: Tensor
 
 
-@in_own_precision
-@torch.inference_mode()
 def propose(
     model: Sam,
     image_rgb: ImageLike,
     config: GenerationConfig,
     point_grids: Sequence[NDArray[np.float64]] | None = None,
+    roi: Any = None,
 ) -> Candidates:
-    """Every mask that passes the thresholds and ends at no inner edge of its crop.
+    """Every mask that passes the thresholds and ends at no inner edge of its crop, for `select`.
 
-    On a GPU only those of them that survive suppression within their crop, so that the others need
-    no RLE; `select` finds the same there.
+    Of the settings only the grid's, the crops', the thresholds and the offset matter here.
     Arguments and errors as of `generate`.
     Source: the reference generator, steps 1 to 7.
     """
     check_arguments(image_rgb, model, config)
+    return candidates_for(model, image_rgb, config.for_all_candidates(), point_grids, roi)
+
+
+@in_own_precision
+@torch.inference_mode()
+def candidates_for(
+    model: Sam,
+    image_rgb: ImageLike,
+    config: GenerationConfig,
+    point_grids: Sequence[NDArray[np.float64]] | None = None,
+    roi: Any = None,
+) -> Candidates:
+    """As `propose`; but on a GPU without those that `select` would drop by the same settings.
+
+    They are suppressed there, so that they need no RLE.
+    """
+    check_arguments(image_rgb, model, config)
     pixels = as_rgb(image_rgb)
-    looks = views((pixels.shape[0], pixels.shape[1]), config, point_grids)
-    parts: list[Candidates] = []
+    image_hw = (pixels.shape[0], pixels.shape[1])
+    looks = views(image_hw, config, point_grids)
+    about = replace(
+        Candidates.empty(), nb_views=len(looks), image_hw=image_hw, proposed_with=config
+    )
+    if roi is not None:
+        looks = [view.within(Region.of(roi), image_hw) for view in looks]
+    parts = [about]
     for view in looks:
+        if not len(view.unit_grid):  # all of its points lie out of the region
+            continue
         encoded = EncodedView.of(model, pixels, view)
         if is_cpu(model.device):
             parts += _propose_on_cpu(model, encoded, config)
         else:
             parts.append(propose_on_device(model, encoded, config))
-    return replace(Candidates.concat(parts), nb_views=len(looks))
+    return Candidates.concat(parts)
 
 
 def _propose_on_cpu(model: Sam, crop: EncodedView, config: GenerationConfig) -> list[Candidates]:
@@ -121,7 +146,7 @@ def _measure(
     passing: LowRes, crop: EncodedView, threshold: float, config: GenerationConfig
 ) -> Candidates:
     """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge."""
-    rles, boxes, stability, kept = [], [], [], []
+    rles, boxes, areas, stability, kept = [], [], [], [], []
     masks = draw_masks(crop.frame, passing.low_res, threshold, config.stability_score_offset)
     for i in range(len(passing.low_res)):
         with timed("upsample"):
@@ -136,6 +161,7 @@ def _measure(
                 rles.append(rle_codec.from_changes(changes, crop.image_hw))
         if box_xyxy is not None:
             boxes.append(box_xyxy)
+            areas.append(rle_codec.area_of_changes(changes))
             stability.append(score)
             kept.append(i)
     count("after IoU", len(passing.low_res))
@@ -143,8 +169,9 @@ def _measure(
     in_image = torch.tensor(boxes, dtype=torch.int64, device="cpu").view(-1, 4)
     boxes_xyxy = crop.in_crop(in_image)
     scores = torch.tensor(stability, dtype=torch.float32, device="cpu")
+    areas_px = torch.tensor(areas, dtype=torch.int64, device="cpu")
     candidates = crop.candidates(
-        rles, boxes_xyxy, passing.pred_iou[kept], scores, passing.prompt[kept]
+        rles, boxes_xyxy, areas_px, passing.pred_iou[kept], scores, passing.prompt[kept]
     )
     return candidates[~crop.is_cut(boxes_xyxy)]
 

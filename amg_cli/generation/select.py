@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,22 +13,33 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.boxes import box_area, mask_boxes, nms
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
+from amg_cli.core.errors import ConfigError
 from amg_cli.core.mask import Mask
+from amg_cli.core.region import Region
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.overlaps import mask_nms
 from amg_cli.generation.regions import remove_small_regions
 from amg_cli.generation.tidy import tidied
 
 
-def select(candidates: Candidates, config: GenerationConfig) -> list[Mask]:
+def select(candidates: Candidates, config: GenerationConfig, roi: Any = None) -> list[Mask]:
     """The results among `candidates`, in the order of the last suppression: best first.
 
+    roi: as of `generate`; only masks whose point lies in it stay
     Equal scores keep the order of the candidates: crops as listed, points row by row, then the
-    model's masks of a point. Source: the reference generator, steps 5 and 8 to 11.
+    model's masks of a point. The settings of the grid, the crops and the offset are those of the
+    candidates, whatever `config` has. Raises ConfigError for a threshold under theirs.
+    Source: the reference generator, steps 5 and 8 to 11.
     """
+    if candidates.proposed_with is not None:
+        check_floors(candidates.proposed_with, config)
     with timed("filters"):
-        candidates = candidates[high_pred_iou(candidates.pred_iou, config)]
-        candidates = candidates[is_stable(candidates.stability_score, config)]
+        passing = high_pred_iou(candidates.pred_iou, config)
+        passing &= is_stable(candidates.stability_score, config)
+        if roi is not None:
+            held = Region.of(roi).holds(candidates.points_xy.numpy(), candidates.image_hw)
+            passing &= torch.from_numpy(held)
+        candidates = candidates[passing]
         if not config.of_the_reference:
             candidates = candidates[_allowed(candidates, config)]
     with timed("nms"):
@@ -38,6 +51,15 @@ def select(candidates: Candidates, config: GenerationConfig) -> list[Mask]:
             masks = tidied(masks, config)
     count("after NMS", len(masks))
     return masks
+
+
+def check_floors(floors: GenerationConfig, config: GenerationConfig) -> None:
+    """Raises ConfigError for a threshold under that of `floors`, as masks between are missing."""
+    for name in ("pred_iou_thresh", "stability_score_thresh"):
+        floor, wanted = getattr(floors, name), getattr(config, name)
+        if max(wanted, 0) < floor:
+            cause = f"{wanted:g} is under {floor:g}, which the candidates were kept over"
+            raise ConfigError(name, cause, "make them again with a lower one")
 
 
 def high_pred_iou(pred_iou: Tensor, config: GenerationConfig) -> Tensor:
@@ -81,10 +103,7 @@ def allowed(
 
 
 def _allowed(candidates: Candidates, config: GenerationConfig) -> Tensor:
-    areas = [rle_codec.area(rle) for rle in candidates.rles]
-    height, width = candidates.rles[0]["size"] if len(candidates) else (0, 0)
-    found = torch.tensor(areas, dtype=torch.int64, device="cpu")
-    return allowed(found, candidates.boxes_xyxy, (height, width), config)
+    return allowed(candidates.areas_px, candidates.boxes_xyxy, candidates.image_hw, config)
 
 
 def _without_duplicates(candidates: Candidates, config: GenerationConfig) -> Candidates:
@@ -93,7 +112,7 @@ def _without_duplicates(candidates: Candidates, config: GenerationConfig) -> Can
     for members in _by_crop(candidates.crop_boxes_xyxy):
         in_crop = candidates[members]
         kept.append(_survivors(in_crop, in_crop.pred_iou, config.box_nms_thresh, config.nms))
-    candidates = Candidates.concat(kept)
+    candidates = Candidates.concat(kept) if kept else candidates
     if candidates.nb_views == 1:
         return candidates
     smallness = 1 / box_area(candidates.crop_boxes_xyxy)
@@ -111,7 +130,7 @@ def _survivors(
     Source: the reference generator, steps 8 to 10, but for that.
     """
     if by == "mask":
-        return candidates[mask_nms(candidates.rles, candidates.boxes_xyxy, scores, iou_thresh)]
+        return candidates[mask_nms(candidates, scores, iou_thresh)]
     kept = candidates[nms(candidates.boxes_xyxy, scores, iou_thresh if by == "box" else 1.0)]
     if by == "off":
         return kept
@@ -127,10 +146,10 @@ def _survivors(
 
 def _by_crop(crop_boxes_xyxy: Tensor) -> list[Tensor]:
     """Indices of the candidates of each crop, crops in order of appearance."""
-    members: dict[tuple[int, ...], list[int]] = {}
-    for i, box in enumerate(crop_boxes_xyxy.tolist()):
-        members.setdefault(tuple(box), []).append(i)
-    return [torch.tensor(indices, dtype=torch.int64, device="cpu") for indices in members.values()]
+    _, first, crop = np.unique(
+        crop_boxes_xyxy.numpy(), axis=0, return_index=True, return_inverse=True
+    )
+    return [torch.from_numpy(np.flatnonzero(crop.ravel() == i)) for i in np.argsort(first)]
 
 
 def _without_small_regions(candidates: Candidates, config: GenerationConfig) -> Candidates:
@@ -138,14 +157,16 @@ def _without_small_regions(candidates: Candidates, config: GenerationConfig) -> 
 
     Predicted IoU and stability stay those of the mask as the model drew it.
     """
-    rles, boxes, unchanged = list(candidates.rles), candidates.boxes_xyxy.clone(), []
+    rles, unchanged = list(candidates.rles), []
+    boxes, areas = candidates.boxes_xyxy.clone(), candidates.areas_px.clone()
     for i, rle in enumerate(candidates.rles):
         mask, changed = remove_small_regions(rle_codec.decode(rle), config.min_mask_region_area)
         unchanged.append(float(not changed))
         if changed:
             rles[i] = rle_codec.encode(mask)
+            areas[i] = int(mask.sum())
             boxes[i] = mask_boxes(torch.from_numpy(mask)[None])[0]
-    mended = replace(candidates, rles=tuple(rles), boxes_xyxy=boxes)
+    mended = replace(candidates, rles=tuple(rles), boxes_xyxy=boxes, areas_px=areas)
     threshold = max(config.box_nms_thresh, config.crop_nms_thresh)
     scores = torch.tensor(unchanged, dtype=torch.float32, device="cpu")
     return _survivors(mended, scores, threshold, config.nms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from amg_cli.core.boxes import EDGE_MARGIN_PX
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError, briefly
+from amg_cli.core.region import Region
 
 ONE_GRID = "one grid alone is given as point_grids=[grid]"
 
@@ -53,6 +54,17 @@ class View:
     crop: Crop
     unit_grid: NDArray[np.float64]
     margin_px: int = EDGE_MARGIN_PX
+
+    @property
+    def points_xy(self) -> NDArray[np.float64]:
+        """(N, 2): the prompts, in pixels of the crop."""
+        height, width = self.crop.size_hw
+        return self.unit_grid * np.array([width, height])
+
+    def within(self, region: Region, image_hw: tuple[int, int]) -> View:
+        """The same with those prompts alone that lie in a region of the image."""
+        in_image = self.points_xy + np.array(self.crop.box_xyxy[:2])
+        return replace(self, unit_grid=self.unit_grid[region.holds(in_image, image_hw)])
 
 
 def views(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ class Sam(nn.Module):
     modes: how it is run
     name: of the known model that it is, such as vit_t; empty for one that was not loaded
     checkpoint: the file that its weights are of, if they are of one
+    settings: of `GenerationConfig`, by name, those whose default is another for it
     """
 
     def __init__(self, config: SamConfig) -> None:
@@ -41,6 +42,7 @@ class Sam(nn.Module):
         self.modes = Modes()
         self.name = ""
         self.checkpoint: Path | None = None
+        self.settings: Mapping[str, Any] = {}
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(
             config.embed_dim, config.mask_hidden_dim, config.pad_points

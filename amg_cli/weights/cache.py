@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from amg_cli.core.errors import WeightsError
-from amg_cli.weights.zoo import KnownModel
+from amg_cli.weights.zoo import ZOO, KnownModel
 
 CHUNK_BYTES = 1 << 20
 PACKAGED = Path(__file__).parent / "packaged"  # the checkpoints that come with this package
@@ -67,6 +69,15 @@ def is_file_of(known: KnownModel, path: Path) -> bool:
     if path.name == known.filename:
         return True
     return path.stat().st_size == known.size_bytes and sha256_of(path) == known.sha256
+
+
+def own_settings(path: Path) -> Mapping[str, Any]:
+    """Those of the known model that a file is of, where it is of one that has some.
+
+    Raises OSError.
+    """
+    found = (row.settings for row in ZOO.values() if row.settings and is_file_of(row, path))
+    return next(found, {})
 
 
 def sha256_of(path: Path) -> str:

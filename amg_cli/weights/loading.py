@@ -18,7 +18,7 @@ from amg_cli.models.devices import find_device, find_precision
 from amg_cli.models.modes import Modes
 from amg_cli.models.sam import Sam
 from amg_cli.models.threads import survive_forks
-from amg_cli.weights.cache import is_file_of, is_present
+from amg_cli.weights.cache import is_file_of, is_present, own_settings
 from amg_cli.weights.channels import with_channels
 from amg_cli.weights.checkpoints import read_checkpoint
 from amg_cli.weights.download import offline_error, pull
@@ -93,6 +93,7 @@ def load_checkpoint(
         model = Sam(config)
     model.load_state_dict(singles, strict=True, assign=True)
     model.name, model.checkpoint = known.name, path
+    model.settings = own_settings(path)
     return model
 
 

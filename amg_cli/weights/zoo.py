@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from amg_cli.core.errors import ConfigError
 from amg_cli.models.configs import SamConfig, TwoWayConfig, VitConfig
@@ -17,6 +19,7 @@ class KnownModel:
     url:        where its authors publish the checkpoint; None for one that comes with this package
     size_bytes, sha256: of that file
     licence:    of the weights
+    settings:   of `GenerationConfig`, by name, those whose default is another for it
     """
 
     name: str
@@ -25,6 +28,7 @@ class KnownModel:
     size_bytes: int
     sha256: str
     licence: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def filename(self) -> str:
@@ -59,6 +63,8 @@ ZOO = {
             size_bytes=15808160,
             sha256="e11f30a356d311a640106d154dfe3b67976ff69f59bf6c79df429659dcd782c4",
             licence="Apache-2.0",
+            # It repeats itself: of its masks 9 % have an IoU over .9 with a better one.
+            settings={"nms": "mask"},
         ),
         KnownModel(
             name="vit_b",
