@@ -20,6 +20,7 @@ from tests.stand_ins import settings, wide_model
 
 GRID = ["--points-per-side", "4"]
 KEPT_OVER = ["--candidate-floors", "0.2,0.3"]
+OWN = "--nms mask --box-nms-thresh 0.8 --crop-nms-thresh 0.8"
 LOW = ["--pred-iou-thresh", "0.2", "--stability-score-thresh", "0.3"]
 
 
@@ -128,7 +129,8 @@ def test_twenty_random_settings_give_what_generate_gives(nb_layers, noise, tmp_p
 def test_candidates_of_a_model_of_its_own_settings_are_selected_by_them(old, tmp_path):
     assert select(old, tmp_path / "box", *LOW, "--nms", "box").returncode == 0
     assert select(old, tmp_path / "own", *LOW).returncode == 0
-    assert select(old, tmp_path / "mask", *LOW, "--nms", "mask").returncode == 0
+    thresholds = ["--box-nms-thresh", "0.8", "--crop-nms-thresh", "0.8"]
+    assert select(old, tmp_path / "mask", *LOW, "--nms", "mask", *thresholds).returncode == 0
     assert files_under(tmp_path / "own") == files_under(tmp_path / "mask")
     assert files_under(tmp_path / "own") != files_under(tmp_path / "box")
 
@@ -297,16 +299,19 @@ def test_a_preset_is_its_settings_and_what_is_given_wins(name, old, tmp_path):
 
 def test_the_first_line_names_the_models_own_settings(old, tmp_path):
     first = run(old, tmp_path / "a").stderr.splitlines()[0]
-    assert first == "amg: model nano with its own --nms mask"
+    assert first == f"amg: model nano with its own {OWN}"
     unnamed = amg("--input", "photos/none.png", "--output", tmp_path / "b", *GRID, cwd=old)
     line = unnamed.stderr.splitlines()[0]
-    assert line.startswith("amg: model nano, which comes with amg, with its own --nms mask; for")
-    given = run(old, tmp_path / "c", "--nms", "box").stderr
-    assert "its own" not in given
+    assert line.startswith(f"amg: model nano, which comes with amg, with its own {OWN}; for")
+    for given in (["--nms", "box"], ["--preset", "parts"]):
+        assert "its own" not in run(old, tmp_path / given[1], *given).stderr
+    assert read_settings(tmp_path / "box", Shard())["box_nms_thresh"] == 0.7
+    some = run(old, tmp_path / "d", "--box-nms-thresh", "0.6").stderr
+    assert "with its own --nms mask --crop-nms-thresh 0.8\n" in some
 
 
 def test_in_python_a_models_own_settings_are_the_default(noise):
     model = amg_cli.load_model(image_size=256)
-    assert model.settings == {"nms": "mask"}
-    config = GenerationConfig(nms="mask")
+    config = GenerationConfig(nms="mask", box_nms_thresh=0.8, crop_nms_thresh=0.8)
+    assert GenerationConfig(**model.settings) == config
     assert amg_cli.generate(noise, model) == amg_cli.generate(noise, model, config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from amg_cli.cli.options import PATH, as_options
+from amg_cli.cli.options import PATH, as_options, counting
 from amg_cli.cli.words import say
 
 if TYPE_CHECKING:
@@ -135,11 +135,10 @@ def given_reading(values: Mapping[str, Any]) -> Reading:
 
 
 def model_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the model of a command's values has of its own, and that are not given."""
+    """The settings that the model of a command's values has of its own, and that count there."""
     from amg_cli.weights.identity import settings_of
 
-    own = settings_of(values["checkpoint"], values["model_type"])
-    return {name: value for name, value in own.items() if values[name] is None}
+    return counting(settings_of(values["checkpoint"], values["model_type"]), values)
 
 
 def _say_which(named: Path | str | None, settings: Mapping[str, Any]) -> None:

@@ -102,12 +102,23 @@ def _option_of(setting: dataclasses.Field[Any], hidden: bool) -> Callable[..., A
     return click.option(option_name(setting.name), help=about["help"] + after, hidden=hidden, **how)
 
 
+def counting(own: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a model's own that are not given.
+
+    None where `nms` is given, as its thresholds are for its own way of finding duplicates; or a
+    preset, which has its own too.
+    """
+    if values["preset"] or values["nms"]:
+        return {}
+    return {name: value for name, value in own.items() if values[name] is None}
+
+
 def generation_config(
     values: Mapping[str, Any], own: Mapping[str, Any] | None = None
 ) -> GenerationConfig:
     """The settings among a command's values; of those not given, which are None, the preset's.
 
-    own: the defaults of the model, where they are not those of all
+    own: of the model, as of `counting`
     Raises click's usage error, naming the option.
     """
     names = [setting.name for setting in dataclasses.fields(GenerationConfig)]

@@ -11,7 +11,7 @@ import click
 
 from amg_cli.cli.converting import OUTPUT_OPTION, PLACE_OPTIONS, write_as
 from amg_cli.cli.format_options import FORMAT_OPTIONS, check_format_options
-from amg_cli.cli.options import PATH, generation_config, generation_options, with_options
+from amg_cli.cli.options import PATH, counting, generation_config, generation_options, with_options
 from amg_cli.cli.region_option import ROI_OPTION, given_region
 from amg_cli.cli.words import option_name
 from amg_cli.core.config import GenerationConfig
@@ -54,7 +54,8 @@ def select(ctx: click.Context, /, source: Path, **values: Any) -> None:
     roi = given_region(values)
     from amg_cli.batch.selecting import run_settings, selected
 
-    config = generation_config(values, _own_settings(run_settings(source)))
+    own = counting(_own_settings(run_settings(source)), values)
+    config = generation_config(values, own)
     try:
         ctx.exit(write_as(selected(source, config, roi, values["images"]), values, formats))
     except ConfigError as error:

@@ -22,14 +22,13 @@ PRESETS = {
     "annotate": Preset(
         "whole objects, few wrong",
         {
-            "pred_iou_thresh": 0.91,
-            "stability_score_thresh": 0.8,
+            "pred_iou_thresh": 0.9,
+            "stability_score_thresh": 0.88,
             "nms": "mask",
             "box_nms_thresh": 0.8,
             "crop_nms_thresh": 0.8,
-            "min_area": "0.15%",
-            "max_area": "90%",
-            "containment_thresh": 0.85,
+            "min_area": "0.2%",
+            "containment_thresh": 0.8,
         },
     ),
     "parts": Preset(
