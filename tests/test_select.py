@@ -443,7 +443,7 @@ def test_no_candidates_are_kept_too(tmp_path):
     assert amg_cli.select(found, GenerationConfig()) == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign", "none", "newer", "older", "text", "columns"])
+@pytest.mark.parametrize("damage", ["cut", "foreign", "none", "newer", "older", "text", "rows"])
 def test_a_file_of_candidates_that_is_none_is_named(damage, noise, tmp_path):
     path = tmp_path / "a.npz"
     amg_cli.propose(wide_model(), noise, settings(points_per_side=2)).save(path)
@@ -459,7 +459,7 @@ def test_a_file_of_candidates_that_is_none_is_named(damage, noise, tmp_path):
             "newer": {"version": np.array(99)},
             "older": {"version": np.array(1)},
             "text": {"text": values["text"][:-3]},
-            "columns": {"columns": values["columns"][:-1]},
+            "rows": {"rows": values["rows"][:-1]},
         }
         np.savez(path, **(values | changes[damage]))
     with pytest.raises(InputError) as caught:

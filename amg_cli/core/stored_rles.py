@@ -12,28 +12,37 @@ from numpy.typing import NDArray
 
 from amg_cli.core.rle import Rle
 
-BLOCK = 64  # RLEs that are deflated together
+BLOCK = 16  # RLEs that are deflated together
 
 
 @dataclass
 class Blocks:
-    """The counts of RLEs, in order, BLOCK of them together.
+    """The counts of N RLEs, in order, BLOCK of them together.
 
-    deflated: each block
-    ends:     in each block, of each RLE, where its text ends
+    deflated: all blocks, one after another
+    bounds:   where each block begins in that, and where the last ends
+    ends:     (N,), where each RLE's counts end in the text of all
     """
 
-    deflated: Sequence[bytes]
-    ends: Sequence[Sequence[int]]
-    _texts: dict[int, str] = field(default_factory=dict)
+    deflated: bytes
+    bounds: Sequence[int]
+    ends: NDArray[np.int64]
+    _texts: dict[int, tuple[str, list[int]]] = field(default_factory=dict)
 
     def counts(self, place: int) -> str:
         """Those of one RLE."""
         block, row = divmod(place, BLOCK)
-        if block not in self._texts:
-            self._texts[block] = zlib.decompress(self.deflated[block]).decode("ascii")
-        ends = self.ends[block]
-        return self._texts[block][ends[row - 1] if row else 0 : ends[row]]
+        text, edges = self._texts.get(block) or self._inflated(block)
+        return text[edges[row] : edges[row + 1]]
+
+    def _inflated(self, block: int) -> tuple[str, list[int]]:
+        """A block's text, and where in it each RLE begins, and the last ends."""
+        first = block * BLOCK
+        start = int(self.ends[first - 1]) if first else 0
+        deflated = self.deflated[self.bounds[block] : self.bounds[block + 1]]
+        edges = [0, *(self.ends[first : first + BLOCK] - start).tolist()]
+        self._texts[block] = zlib.decompress(deflated).decode("ascii"), edges
+        return self._texts[block]
 
 
 class StoredRles(Sequence[Rle]):
@@ -42,18 +51,6 @@ class StoredRles(Sequence[Rle]):
     def __init__(self, size_hw: tuple[int, int], blocks: Blocks, places: NDArray[np.int32]) -> None:
         """places: (N,), of each in the blocks"""
         self._size_hw, self._blocks, self._places = size_hw, blocks, places
-
-    @staticmethod
-    def of(
-        size_hw: tuple[int, int],
-        deflated: Sequence[bytes],
-        lengths: NDArray[np.int32],
-        places: NDArray[np.int32],
-    ) -> StoredRles:
-        """lengths: of each RLE's counts, in the order of the blocks"""
-        firsts = range(0, len(lengths), BLOCK)
-        ends = [lengths[first : first + BLOCK].cumsum().tolist() for first in firsts]
-        return StoredRles(size_hw, Blocks(deflated, ends), places)
 
     def take(self, indices: Sequence[int]) -> StoredRles:
         """Those at `indices`, in that order; nothing is inflated yet."""
