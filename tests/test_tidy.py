@@ -150,20 +150,33 @@ def test_each_pixel_is_of_the_mask_whose_turn_is_first(first):
     assert all(mask.box_xyxy == rle.box(mask.rle) for mask in found)
 
 
-def test_filled_masks_have_every_pixel_once_and_the_nearest():
-    masks = disjoint(scored(shapes(6, 6)), "score")
-    found = filled(masks)
+@pytest.mark.parametrize("seed", range(6))
+def test_filled_masks_have_every_pixel_once_large_gaps_as_masks_small_ones_nearest(seed):
+    masks = disjoint(scored(shapes(12, seed)), "score")
+    found = filled(masks, SIZE_HW)
     assert (np.sum(arrays(found), axis=0) == 1).all()
     assert sum(mask.area_px for mask in found) == 30 * 44
+    free = ~np.any(arrays(masks), axis=0)
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(free.astype(np.uint8), connectivity=4)
+    large = [parts == i for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] >= 13.2]
+    assert len(found) == len(masks) + len(large)
+    for mask, part in zip(found[len(masks) :], large, strict=True):
+        assert (mask.pred_iou, mask.stability_score, mask.crop_box_xyxy) == (0, 0, (0, 0, 44, 30))
+        assert part[int(mask.point_xy[1]), int(mask.point_xy[0])]
+    before = [*arrays(masks), *large]
     away = [
         cv2.distanceTransform((~p).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        for p in arrays(masks)
+        for p in before
     ]
-    for before, after, own in zip(masks, found, away, strict=True):
-        assert (after.array() >= before.array()).all()
+    for earlier, after, own in zip(before, found, away, strict=True):
+        assert (after.array() >= earlier).all()
         nearest = np.min(away, axis=0)[after.array()]
         assert (own[after.array()] <= 1.03 * nearest + 0.2).all()  # as near as OpenCV has it
-    assert filled([]) == []
+
+
+def test_where_there_is_no_mask_all_is_filled_by_one():
+    (found,) = filled([], SIZE_HW)
+    assert found.array().all()
 
 
 def test_the_best_masks_keep_their_order():
@@ -211,7 +224,7 @@ def test_by_default_nothing_but_the_reference_happens():
     for name, value in beyond.items():
         assert not GenerationConfig(**{name: value}).of_the_reference
     masks = scored(shapes(8))
-    assert tidied(masks, GenerationConfig()) == masks
+    assert tidied(masks, GenerationConfig(), SIZE_HW) == masks
 
 
 @pytest.mark.parametrize(

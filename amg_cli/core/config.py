@@ -213,7 +213,9 @@ class GenerationConfig:
         "largest over it.", choices=("off", "score", "smallest", "largest"),
     )  # fmt: skip
     fill: bool = _beyond(
-        False, "With --disjoint: pixels of no mask go to the nearest, so that all are of one."
+        False,
+        "With --disjoint: what is of no mask becomes one, or where it is small a part of "
+        "the nearest, so that every pixel is of one.",
     )
     parents: bool = _beyond(
         False, "Say of each mask which is the smallest that contains it, as its parent."

@@ -18,6 +18,8 @@ from amg_cli.core.rle import Rle
 
 # The share of a mask that lies in another one which contains it: outlines differ by a pixel or two.
 CONTAINED = 0.95
+# Of an image, what is large enough to be a mask of its own where none was found.
+REST_SHARE = 0.01
 
 
 def mask_nms(candidates: Candidates, scores: Tensor, iou_thresh: float) -> Tensor:
@@ -105,24 +107,47 @@ def disjoint(masks: Sequence[Mask], first: str) -> list[Mask]:
     return [left[i] for i in sorted(left)]
 
 
-def filled(masks: Sequence[Mask]) -> list[Mask]:
-    """Disjoint masks, with every pixel of none given to the nearest one. Without masks, none.
+def filled(masks: Sequence[Mask], image_hw: tuple[int, int]) -> list[Mask]:
+    """Disjoint masks, and after them such of what none holds, so that every pixel is of one.
 
-    Of masks as near as each other, one of them.
+    What hangs together without a mask is mostly a thing that was not found, such as a background:
+    it becomes a mask of its own, whose scores are 0, where it is not small. Smaller gaps go to the
+    nearest mask, of those as near as each other to one of them.
     """
-    if not masks:
-        return []
-    height, width = masks[0].rle["size"]
-    owners = rle_codec.smallest_over([mask.rle for mask in masks], (height, width))
+    owners = rle_codec.smallest_over([mask.rle for mask in masks], image_hw)
+    free = owners < 0
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(free.astype(np.uint8), connectivity=4)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    areas[0] = 0  # of what has a mask
+    large = np.flatnonzero(areas >= max(1.0, REST_SHARE * free.size))
+    number = np.full(len(areas), -1, dtype=np.int32)
+    number[large] = len(masks) + np.arange(len(large))
+    owners[free] = number[parts[free]]
+    found = [*masks, *(_rest(parts == part) for part in large)]
+    owners = _nearest(owners)
+    rles = [rle_codec.encode(owners == i) for i in range(len(found))]
+    return [
+        replace(mask, rle=rle, box_xyxy=rle_codec.box(rle))
+        for mask, rle in zip(found, rles, strict=True)
+    ]
+
+
+def _rest(pixels: NDArray[np.bool_]) -> Mask:
+    """A part of an image that no mask holds, with the point that is furthest from its edge."""
+    height, width = pixels.shape
+    inside = cv2.distanceTransform(np.pad(pixels, 1).astype(np.uint8), cv2.DIST_L2, 3)
+    y, x = np.unravel_index(inside[1:-1, 1:-1].argmax(), pixels.shape)
+    rle = rle_codec.encode(pixels)
+    point, crop = (float(x), float(y)), (0, 0, width, height)
+    return Mask(rle, rle_codec.box(rle), 0.0, 0.0, point, crop)
+
+
+def _nearest(owners: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Each pixel of none, which is -1, given to the nearest owner. (H, W) -> (H, W)"""
     free = owners < 0
     _, nearest = cv2.distanceTransformWithLabels(
         free.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     of_label = np.empty(nearest.max() + 1, dtype=np.int32)
     of_label[nearest[~free]] = owners[~free]
-    owners = of_label[nearest]
-    found = []
-    for i, mask in enumerate(masks):
-        rle = rle_codec.encode(owners == i)
-        found.append(replace(mask, rle=rle, box_xyxy=rle_codec.box(rle)))
-    return found
+    return of_label[nearest]

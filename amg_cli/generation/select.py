@@ -48,7 +48,7 @@ def select(candidates: Candidates, config: GenerationConfig, roi: Any = None) ->
             candidates = _without_small_regions(candidates, config)
         masks = candidates.masks()
         if not config.of_the_reference:
-            masks = tidied(masks, config)
+            masks = tidied(masks, config, candidates.image_hw)
     count("after NMS", len(masks))
     return masks
 

@@ -16,7 +16,9 @@ from amg_cli.core.mask import Mask
 from amg_cli.generation.overlaps import disjoint, filled, with_parents, without_contained
 
 
-def tidied(masks: Sequence[Mask], config: GenerationConfig) -> list[Mask]:
+def tidied(
+    masks: Sequence[Mask], config: GenerationConfig, image_hw: tuple[int, int]
+) -> list[Mask]:
     """The masks of an image as the settings beyond the reference's want them, best first.
 
     Shapes come first, then sizes, then what is inside another, the number, the overlaps.
@@ -31,7 +33,7 @@ def tidied(masks: Sequence[Mask], config: GenerationConfig) -> list[Mask]:
         found = best(found, config.max_masks)
     if config.disjoint != "off":
         found = disjoint(found, config.disjoint)
-        found = filled(found) if config.fill else found
+        found = filled(found, image_hw) if config.fill else found
     return with_parents(found) if config.parents else found
 
 
