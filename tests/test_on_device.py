@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from amg_cli import GenerationConfig, generate
+from amg_cli import GenerationConfig, generate, select
 from amg_cli.core.rle import decode
 from amg_cli.core.timings import collect
 from amg_cli.generation import on_device
@@ -87,6 +87,15 @@ def test_only_survivors_become_rles(noise, as_on_a_gpu):
     assert len(module.propose(model, noise, config)) > len(candidates)
     assert len(candidates) == len(generate(noise, model, config))
     assert all(decode(rle).any() for rle in candidates.rles)
+
+
+@pytest.mark.parametrize("nms", ["box", "mask", "off"])
+def test_what_is_selected_of_all_candidates_is_what_generate_gives(nms, noise, as_on_a_gpu):
+    model, config = wide_model(), settings(points_per_side=5, crop_n_layers=1, nms=nms)
+    as_on_a_gpu()
+    candidates = module.propose(model, noise, config)
+    assert candidates.proposed_with.nms == "off"
+    assert_same_masks(select(candidates, config), generate(noise, model, config))
 
 
 @pytest.mark.parametrize("decoder", ["fast", "plain"])

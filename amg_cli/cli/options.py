@@ -64,7 +64,7 @@ def as_options(settings: Mapping[str, Any]) -> str:
 _PRESET_OPTION = click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
-    help="A set of settings, of which any that is given beside it is another. "
+    help="A set of settings; one that is given beside it wins. "
     + " ".join(
         f"{name}: {preset.what_for} ({as_options(preset.settings)})."
         for name, preset in PRESETS.items()
