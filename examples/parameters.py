@@ -51,14 +51,13 @@ def main(checkpoint: Path, picture_path: Path) -> None:
     """Generate the masks of each cell, and write the picture."""
     image_rgb = np.asarray(cv2.imread(str(IMAGE)), np.uint8)[..., ::-1]
     model = amg_cli.load_model(checkpoint)
-    low = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.7}
     proposed: dict[amg_cli.GenerationConfig, amg_cli.Candidates] = {}
     rows = []
     for name, values, others in ROWS:
         cells = []
         for value in values:
             config = amg_cli.GenerationConfig(**(others | {name: value}))
-            asked = amg_cli.GenerationConfig(**(_of_proposing(config) | low))
+            asked = _asked(config)
             if asked not in proposed:
                 proposed[asked] = amg_cli.propose(model, image_rgb, asked)
             masks = amg_cli.select(proposed[asked], config)
@@ -68,9 +67,15 @@ def main(checkpoint: Path, picture_path: Path) -> None:
     cv2.imwrite(str(picture_path), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
 
 
-def _of_proposing(config: amg_cli.GenerationConfig) -> dict[str, Any]:
+def _asked(config: amg_cli.GenerationConfig) -> amg_cli.GenerationConfig:
+    """What candidates are proposed with: the same for all rows that do not turn the grid."""
     names = ("points_per_side", "stability_score_offset", "crop_n_layers", "crop_overlap_ratio")
-    return {name: getattr(config, name) for name in (*names, "crop_n_points_downscale_factor")}
+    names = (*names, "crop_n_points_downscale_factor")
+    grid = {name: getattr(config, name) for name in names}
+    default = amg_cli.GenerationConfig()
+    if any(value != getattr(default, name) for name, value in grid.items()):
+        return amg_cli.GenerationConfig(**grid)
+    return amg_cli.GenerationConfig(pred_iou_thresh=0.7, stability_score_thresh=0.8)
 
 
 def cell(

@@ -84,5 +84,7 @@ def error_lines(result):
     return [
         line
         for line in result.stderr.splitlines()
-        if "done (" not in line and " images, " not in line
+        if "done (" not in line
+        and " images, " not in line
+        and not line.startswith("amg: model nano")
     ]

@@ -190,7 +190,7 @@ from amg_cli.cli.main import main
 
 plain, calls = local.generate, []
 
-def generate(*args):
+def generate(*args, **more):
     calls.append(1)
     if len(calls) == 2:
         import os, signal
@@ -198,7 +198,7 @@ def generate(*args):
             os.kill(os.getpid(), signal.SIGINT)
         except BaseException:
             raise TypeError("as numpy says it")
-    return plain(*args)
+    return plain(*args, **more)
 
 local.generate = generate
 main(sys.argv[1:])

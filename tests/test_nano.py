@@ -82,11 +82,14 @@ def test_one_line_names_the_model_and_a_better_one(tmp_path):
     done = amg(*few, "--output", "out", "--offline", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "nano" in line] == [
-        "amg: model nano, which comes with amg; for better masks --model-type vit_h "
-        "(2.56 GB, downloaded)"
+        "amg: model nano, which comes with amg, with its own --nms mask --box-nms-thresh 0.8 "
+        "--crop-nms-thresh 0.8; for better masks --model-type vit_h (2.56 GB, downloaded)"
     ]
     assert done.stdout == "out/coffee\n"
-    for name, options in (("quiet", ["--quiet"]), ("named", ["--model-type", "nano"])):
+    for name, options in (
+        ("quiet", ["--quiet"]),
+        ("named", ["--model-type", "nano", "--nms", "box"]),
+    ):
         done = amg(*few, "--output", name, *options, cwd=tmp_path)
         assert done.returncode == 0
         assert "nano" not in done.stderr

@@ -207,7 +207,7 @@ def test_an_output_folder_that_becomes_closed_fails_only_the_images_of_that_time
         (open_folder / f"{name}.png").write_bytes(PNG)
     open_folder.chmod(0o777)
     code = """
-local.generate = lambda *_: []
+local.generate = lambda *_, **__: []
 out = folder / "out"
 jobs = [Job(folder / f"{name}.png", (out / f"{name}.json",)) for name in "abc"]
 out.mkdir()

@@ -187,7 +187,7 @@ def test_the_same_again_does_nothing_and_loads_no_model(photos, tmp_path):
     other = run(*arguments, "--box-nms-thresh", "0.5", cwd=tmp_path)
     assert other.returncode == 1
     assert other.stderr == (
-        "amg: out: what is in it was made with --box-nms-thresh 0.7, now 0.5; "
+        "amg: out: what is in it was made with --box-nms-thresh 0.8, now 0.5; "
         "give the same, --on-exists overwrite, or another --output\n"
     )
     assert files_under(tmp_path / "out") == before

@@ -262,7 +262,7 @@ def test_a_picture_is_a_region_of_images_of_its_size(old, tmp_path):
     save(old / "left.png", picture)
     new = run(old, tmp_path / "new", *LOW, "--roi", "left.png", "--format", "rle")
     assert new.returncode == 3
-    _, line = error_lines(new)  # after that of the model
+    (line,) = error_lines(new)
     cause = "--roi: the mask has 90 x 60 pixels, the image 30 x 20"
     assert line == f"amg: photos/none.png: {cause}; give a mask of the image's size, or a box"
     box = run(old, tmp_path / "box", *LOW, "--roi", "0,0,44.9,60", "--format", "rle")

@@ -22,7 +22,8 @@ CLOSED = "amg: stdout: cannot write results to it: it is closed; what is done is
 def two_images(tmp_path, noise):
     for name in "ab":
         save(tmp_path / f"photos/{name}.png", noise)
-    return ["--input", "photos", "--output", "out", "--convert-to-rle"]
+    # With the settings of the reference, of which no line tells.
+    return ["--input", "photos", "--output", "out", "--convert-to-rle", "--nms", "box"]
 
 
 def shell(command, cwd):

@@ -16,9 +16,19 @@ from pathlib import Path
 GOLDENS = Path(__file__).parent / "nano"
 IMAGES = Path(__file__).parents[2] / "examples/images"
 CASES: dict[str, tuple[str, ...]] = {
-    "defaults": (),
-    "crops": ("--points-per-side=12", "--crop-n-layers=1", "--crop-n-points-downscale-factor=2"),
-    "all": ("--points-per-side=8", "--pred-iou-thresh=0.5", "--stability-score-thresh=0.6"),
+    "defaults": ("--nms=box",),
+    "crops": (
+        "--nms=box",
+        "--points-per-side=12",
+        "--crop-n-layers=1",
+        "--crop-n-points-downscale-factor=2",
+    ),
+    "all": (
+        "--nms=box",
+        "--points-per-side=8",
+        "--pred-iou-thresh=0.5",
+        "--stability-score-thresh=0.6",
+    ),
 }
 
 
