@@ -5,6 +5,7 @@ A row a setting, on coffee.jpg: at a low value, its default and a high one; and 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,8 @@ def main(checkpoint: Path, picture_path: Path) -> None:
 
 def _asked(config: amg_cli.GenerationConfig) -> amg_cli.GenerationConfig:
     """What candidates are proposed with: the same for all rows that do not turn the grid."""
-    names = ("points_per_side", "stability_score_offset", "crop_n_layers", "crop_overlap_ratio")
-    names = (*names, "crop_n_points_downscale_factor")
+    settings = dataclasses.fields(amg_cli.GenerationConfig)
+    names = [setting.name for setting in settings if setting.metadata["of_proposing"]]
     grid = {name: getattr(config, name) for name in names}
     default = amg_cli.GenerationConfig()
     if any(value != getattr(default, name) for name, value in grid.items()):

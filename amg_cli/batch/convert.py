@@ -256,9 +256,9 @@ def image_of(file_name: str, entry: Entry | None, images: Path | None) -> str:
         path = images / file_name
         if not path.is_file():  # as where the name has lost its suffix
             beside = sorted(path.parent.glob(f"{glob.escape(path.name)}.*"))
-            path = next((each for each in beside if _isimage_of(each, path.name)), None)
+            path = next((each for each in beside if _is_image_of(each, path.name)), None)
     return str(path.resolve()) if path is not None and path.is_file() else ""
 
 
-def _isimage_of(path: Path, name: str) -> bool:
+def _is_image_of(path: Path, name: str) -> bool:
     return path.stem == name and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
