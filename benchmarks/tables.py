@@ -156,7 +156,14 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-TABLES = (speed, folder, encoders, clicks, cost, gpu, quality, partitions)
+def selecting() -> str:
+    """Photographs a second of `amg select`, by its settings."""
+    rates = json.loads((RESULTS / "selecting.json").read_text())["images_a_second"]
+    rows = [[name, f"{rate:.0f}"] for name, rate in rates.items()]
+    return markdown(["`amg select`, one core, candidates of `nano`", "photographs a second"], rows)
+
+
+TABLES = (speed, folder, encoders, clicks, cost, gpu, quality, partitions, selecting)
 
 
 def with_tables(text: str) -> str:

@@ -21,7 +21,7 @@ from amg_cli.formats.result import Result
 IMAGE = Path(__file__).parent / "images/coffee.jpg"
 CELL_WH = (300, 200)
 BAR_PX = 26
-QUALITY = 82
+QUALITY = 50
 CROPS = {"crop_n_layers": 1, "crop_n_points_downscale_factor": 2}
 # A setting, three values of it, and others that it needs to be seen.
 ROWS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
