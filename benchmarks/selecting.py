@@ -38,7 +38,7 @@ from amg_cli.formats.reference_rle import FORMAT
 from amg_cli.generation.overlaps import mask_nms
 
 SETTINGS: dict[str, Mapping[str, Any]] = {
-    "the run's": {},
+    "the defaults": {},
     "thresholds raised": {"pred_iou_thresh": 0.92, "stability_score_thresh": 0.97},
     "thresholds lowered": {"pred_iou_thresh": 0.8, "stability_score_thresh": 0.9},
     "--nms mask": {"nms": "mask"},

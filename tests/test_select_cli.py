@@ -315,3 +315,18 @@ def test_in_python_a_models_own_settings_are_the_default(noise):
     config = GenerationConfig(nms="mask", box_nms_thresh=0.8, crop_nms_thresh=0.8)
     assert GenerationConfig(**model.settings) == config
     assert amg_cli.generate(noise, model) == amg_cli.generate(noise, model, config)
+
+
+def test_candidates_of_shards_are_joined_by_merge(old, tmp_path):
+    for shard in ("1/2", "2/2"):
+        more = ["--save-candidates", *KEPT_OVER, "--shard", shard]
+        assert run(old, tmp_path / "parts", *more).returncode == 0
+    merged = amg("merge", tmp_path / "parts", "--output", tmp_path / "whole", cwd=old)
+    assert merged.returncode == 0, merged.stderr
+    assert files_under(tmp_path / "whole") == files_under(old / "old")
+    for source in (old / "old", tmp_path / "whole"):
+        result = select(
+            old, tmp_path / f"of {source.name}", *LOW, "--format", "coco", source=source
+        )
+        assert result.returncode == 0, result.stderr
+    assert files_under(tmp_path / "of whole") == files_under(tmp_path / "of old")
