@@ -5,7 +5,6 @@ A row a setting, on coffee.jpg: at a low value, its default and a high one; and 
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import amg_cli
+from amg_cli.core.config import settings_of_proposing
 from amg_cli.formats.overlay import overlay
 from amg_cli.formats.result import Result
 
@@ -70,9 +70,7 @@ def main(checkpoint: Path, picture_path: Path) -> None:
 
 def _asked(config: amg_cli.GenerationConfig) -> amg_cli.GenerationConfig:
     """What candidates are proposed with: the same for all rows that do not turn the grid."""
-    settings = dataclasses.fields(amg_cli.GenerationConfig)
-    names = [setting.name for setting in settings if setting.metadata["of_proposing"]]
-    grid = {name: getattr(config, name) for name in names}
+    grid = {name: getattr(config, name) for name in settings_of_proposing()}
     default = amg_cli.GenerationConfig()
     if any(value != getattr(default, name) for name, value in grid.items()):
         return amg_cli.GenerationConfig(**grid)

@@ -19,10 +19,10 @@ from amg_cli.batch.job import FileFacts, Job, Outcome
 from amg_cli.batch.reading import Picture, Reading, read_picture
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import AmgError, ConfigError, ImageError, OutputError, reason
+from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
 from amg_cli.core.interrupts import check
 from amg_cli.core.mask import Mask
-from amg_cli.core.region import Region
+from amg_cli.core.region import Region, check_fits
 from amg_cli.core.timings import collect, timed
 from amg_cli.formats.format import FormatOptions, ImageFormat, Output
 from amg_cli.formats.result import Result
@@ -103,7 +103,7 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
         with timed("read"):
             picture = read_picture(job.source, work.reading)
         height, width = picture.pixels.shape[:2]
-        _check_region(job, work, (height, width))
+        check_fits(work.roi, job.source, (height, width))
         masks, candidates = _generate(picture.pixels, work)
         source = os.path.realpath(job.source)
         result = Result(job.number, job.name, job.file_name, (height, width), masks, source)
@@ -128,14 +128,6 @@ def _write(format_: ImageFormat, result: Result, output: Output) -> None:
     except ValueError as error:
         remedy = "leave out its `format`"
         raise ImageError(output.target, f"cannot be made: {error}", remedy) from error
-
-
-def _check_region(job: Job, work: Work, image_hw: tuple[int, int]) -> None:
-    try:
-        if work.roi is not None:
-            work.roi.check_size(image_hw)
-    except ConfigError as error:
-        raise ImageError(job.source, f"`roi`: {error.cause}", error.remedy) from error
 
 
 Found = tuple[list[Mask], Candidates | None]

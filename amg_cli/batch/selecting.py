@@ -10,8 +10,8 @@ from typing import Any
 from amg_cli.batch.convert import image_of
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import ConfigError, ImageError, InputError
-from amg_cli.core.region import Region
+from amg_cli.core.errors import ImageError, InputError
+from amg_cli.core.region import Region, check_fits
 from amg_cli.formats.candidates import FORMAT
 from amg_cli.formats.manifest import Entry, read_entries, read_records, read_settings, shards_in
 from amg_cli.formats.result import Result
@@ -77,11 +77,7 @@ def _of_file(
     if not path.is_file():
         raise ImageError(path, "is missing", AGAIN)
     candidates = Candidates.load(path)
-    try:
-        if roi is not None:
-            roi.check_size(candidates.image_hw)
-    except ConfigError as error:
-        raise ImageError(entry.file_name, f"`roi`: {error.cause}", error.remedy) from error
+    check_fits(roi, entry.file_name, candidates.image_hw)
     masks = select(candidates, config, roi)
     source = image_of(entry.file_name, entry, images)
     return Result(entry.number, entry.name, entry.file_name, candidates.image_hw, masks, source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from amg_cli.cli.format_options import FORMAT_OPTIONS, check_format_options
 from amg_cli.cli.options import PATH, counting, generation_config, generation_options, with_options
 from amg_cli.cli.region_option import ROI_OPTION, given_region
 from amg_cli.cli.words import option_name
-from amg_cli.core.config import GenerationConfig
+from amg_cli.core.config import settings_of_proposing
 from amg_cli.core.errors import ConfigError
 
 EPILOG = """\b
@@ -29,13 +28,7 @@ with these settings; grid, crops and offset stay as they were.
 
 def _select_options(command: Any) -> Any:
     options = (OUTPUT_OPTION, *FORMAT_OPTIONS, *PLACE_OPTIONS, ROI_OPTION)
-    return with_options(options)(generation_options(command, hidden=_of_proposing()))
-
-
-def _of_proposing() -> list[str]:
-    """The settings that candidates have for good."""
-    settings = dataclasses.fields(GenerationConfig)
-    return [setting.name for setting in settings if setting.metadata["of_proposing"]]
+    return with_options(options)(generation_options(command, hidden=settings_of_proposing()))
 
 
 @click.command(epilog=EPILOG)
@@ -46,7 +39,7 @@ def select(ctx: click.Context, /, source: Path, **values: Any) -> None:
     """Masks by other settings, without the model."""
     formats = list(dict.fromkeys(values["formats"])) or ["png"]
     check_format_options(values, formats)
-    for name in _of_proposing():
+    for name in settings_of_proposing():
         if values[name] is not None:
             cause = f"{option_name(name)} cannot be changed in candidates"
             raise click.UsageError(f"{cause}; run amg again with it")

@@ -73,8 +73,7 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, iou_thresh: float) -> Tensor:
 def _alive_one_by_one(boxes: Tensor, iou_thresh: float) -> Tensor:
     """Which boxes stay, of those sorted best first. (N, 4) -> (N,) bool."""
     # By numpy, whose calls cost a fraction of torch's; only what is alive is looked at again.
-    corners = boxes.cpu().numpy().astype(np.float64)
-    areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+    corners, areas = boxes.cpu().numpy().astype(np.float64), box_area(boxes).cpu().numpy()
     alive = np.zeros(len(corners), dtype=bool)
     left = np.arange(len(corners))
     with np.errstate(invalid="ignore"):

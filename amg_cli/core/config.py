@@ -241,15 +241,20 @@ class GenerationConfig:
 
         floors: predicted IoU and stability score, instead of the thresholds where those are higher
         """
-        names = [each.name for each in dataclasses.fields(self) if each.metadata["of_proposing"]]
         iou, stability = floors or (self.pred_iou_thresh, self.stability_score_thresh)
         return GenerationConfig(
             pred_iou_thresh=min(iou, self.pred_iou_thresh),
             stability_score_thresh=min(stability, self.stability_score_thresh),
             nms="off",
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in settings_of_proposing()},
         )
 
     def area_bounds(self, size_hw: tuple[int, int]) -> tuple[float, float]:
         """min_area and max_area in pixels of an image."""
         return area_px(self.min_area, size_hw), area_px(self.max_area, size_hw)
+
+
+def settings_of_proposing() -> list[str]:
+    """The names of those that `propose` alone goes by, so that candidates have them for good."""
+    settings = dataclasses.fields(GenerationConfig)
+    return [setting.name for setting in settings if setting.metadata["of_proposing"]]

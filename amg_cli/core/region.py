@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.core.config import real_number
-from amg_cli.core.errors import ConfigError, briefly
+from amg_cli.core.errors import ConfigError, ImageError, briefly
 
 WANTED = "must be a box x0, y0, x1, y1 in pixels or shares such as 10%, or a mask (H, W)"
 
@@ -66,6 +66,15 @@ class Region:
         sides = [_px(side, length) for side, length in zip(box, 2 * (width, height), strict=True)]
         low, high = np.array(sides[:2]), np.array(sides[2:])
         return np.asarray(((points_xy >= low) & (points_xy <= high)).all(axis=1))
+
+
+def check_fits(region: Region | None, where: object, image_hw: tuple[int, int]) -> None:
+    """Raises ImageError, of the image `where`, for a region that is a mask of another size."""
+    try:
+        if region is not None:
+            region.check_size(image_hw)
+    except ConfigError as error:
+        raise ImageError(where, f"`roi`: {error.cause}", error.remedy) from error
 
 
 def _side(given: object) -> float | str | None:

@@ -86,7 +86,8 @@ def candidates_for(
         Candidates.empty(), nb_views=len(looks), image_hw=image_hw, proposed_with=config
     )
     if roi is not None:
-        looks = [view.within(Region.of(roi), image_hw) for view in looks]
+        region = Region.of(roi)
+        looks = [view.within(region, image_hw) for view in looks]
     parts = [about]
     for view in looks:
         if not len(view.unit_grid):  # all of its points lie out of the region
