@@ -31,8 +31,16 @@ def prompts(kind, side_px, count=5):
     def places(*shape):
         return torch.rand(*shape, 2, generator=draw) * side_px
 
+    def masks(of_each):
+        side = side_px // 4
+        return 20 * torch.randn(count, of_each, side, side, generator=draw)
+
+    boxes = places(count, 2).sort(dim=1).values.flatten(1)
     if kind == "box":
-        return Prompts(boxes_xyxy=places(count, 2).sort(dim=1).values.flatten(1))
+        return Prompts(boxes_xyxy=boxes)
+    if "mask" in kind:
+        given = masks(2 if kind == "two masks" else 1)
+        return Prompts(boxes_xyxy=boxes if "box" in kind else None, masks=given)
     per_prompt = {"point": 1, "three points": 3, "many points": 40}[kind]
     labels = torch.ones(count, per_prompt, dtype=torch.int64)
     labels[:, 1:] = torch.randint(-1, 2, labels[:, 1:].shape, generator=draw)
@@ -65,12 +73,13 @@ def assert_equal_answers(model, embedding, asked, multimask=True):
 
 
 @pytest.mark.parametrize("multimask", [True, False])
-@pytest.mark.parametrize("kind", ["point", "three points", "box"])
+@pytest.mark.parametrize("kind", ["point", "three points", "box", "mask", "box and mask"])
 def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
     side_px = TINY.input_size[0]
     embedding = embedding_of(tiny_model, side_px)
     fast = assert_equal_answers(tiny_model, embedding, prompts(kind, side_px), multimask)
-    nb_tokens = {"point": 2, "three points": 4, "box": 2}[kind] + 5  # and the decoder's own
+    of_prompt = {"point": 2, "three points": 4, "box": 2, "mask": 0, "box and mask": 2}[kind]
+    nb_tokens = of_prompt + 5  # and the decoder's own
     assert is_fast(fast) == is_less_work(tiny_model.mask_decoder.transformer, nb_tokens)
 
 
@@ -88,10 +97,11 @@ def test_a_tiny_model_answers_the_same(tiny_model, kind, multimask):
     ],
 )
 @pytest.mark.parametrize("multimask", [True, False])
-def test_decoders_of_other_numbers_answer_the_same(changes, multimask):
+@pytest.mark.parametrize("kind", ["point", "box and mask"])
+def test_decoders_of_other_numbers_answer_the_same(changes, multimask, kind):
     model = wide_model(**changes)
     side_px = TINY.input_size[0]
-    asked = prompts("point", side_px)
+    asked = prompts(kind, side_px)
     fast = assert_equal_answers(model, embedding_of(model, side_px), asked, multimask)
     assert is_fast(fast)
 
@@ -114,7 +124,9 @@ def test_without_padding_a_point_is_one_token():
         assert tokens.shape[1] == nb_tokens
 
 
-@pytest.mark.parametrize("kind", ["point", "three points", "box", "many points"])
+@pytest.mark.parametrize(
+    "kind", ["point", "three points", "box", "many points", "mask", "box and mask", "two masks"]
+)
 def test_random_weights_of_full_size_answer_the_same(random_vit_t, kind):
     embedding = embedding_of(random_vit_t, 1024)
     fast = assert_equal_answers(random_vit_t, embedding, prompts(kind, 1024, count=3))
@@ -122,7 +134,7 @@ def test_random_weights_of_full_size_answer_the_same(random_vit_t, kind):
 
 
 @pytest.mark.parametrize("multimask", [True, False])
-@pytest.mark.parametrize("kind", ["point", "three points", "box"])
+@pytest.mark.parametrize("kind", ["point", "three points", "box", "box and mask"])
 def test_the_packaged_model_answers_the_same(kind, multimask):
     model = load_model("nano", device="cpu")
     asked = prompts(kind, 512, count=7)  # of which four are a part
@@ -131,7 +143,7 @@ def test_the_packaged_model_answers_the_same(kind, multimask):
     assert [len(image) for image in fast.canvas.images] == [4, 3]
 
 
-@pytest.mark.parametrize("kind", ["point", "box"])
+@pytest.mark.parametrize("kind", ["point", "box", "box and mask"])
 def test_all_prompts_at_once_answer_as_one_by_one(random_vit_t, monkeypatch, kind):
     monkeypatch.setattr(devices, "CPUS", ())  # as on a GPU
     embedding = embedding_of(random_vit_t, 1024)
@@ -166,13 +178,17 @@ def test_padding_is_not_drawn():
     assert drawn.tolist() == [True] * 8 + [False] * 8
 
 
-def test_masks_as_prompts_are_decoded_plainly(random_vit_t):
-    side_px = 64
-    model = with_seeded_weights(Sam(dataclasses.replace(TINY, embed_dim=64)))
-    embedding = embedding_of(model, side_px)
-    cells = embedding.features.shape[2]
-    asked = Prompts(masks=torch.randn(2, 1, 4 * cells, 4 * cells))
-    assert not is_fast(assert_equal_answers(model, embedding, asked))
+def test_prompts_with_masks_and_without_can_follow_each_other():
+    model = wide_model()
+    embedding = embedding_of(model, 64)
+    with torch.inference_mode():
+        prepared = model.prepare(embedding)
+        for kind in ("box", "mask", "box", "box and mask", "mask"):
+            asked = prompts(kind, 64)
+            wanted = model.decode(embedding, asked).logits()
+            bound = CLOSE * float(wanted.abs().max())
+            found = model.decode(prepared, asked).logits()
+            torch.testing.assert_close(found, wanted, rtol=0, atol=bound)
 
 
 def test_what_is_prepared_is_not_written_over(random_vit_t):
@@ -191,6 +207,8 @@ def test_real_weights_answer_the_same_on_a_photograph(real_model):
     plain = dataclasses.replace(embedding, shared=None)
     for kind in ("point", "three points", "box"):
         assert is_fast(assert_equal_answers(real_model, plain, prompts(kind, 683)))
+    for kind in ("mask", "box and mask", "two masks"):
+        assert is_fast(assert_equal_answers(real_model, plain, prompts(kind, 1024)))
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ class Dot(nn.Module):
     def prepare(self, embedding, used_hw, modes):
         return embedding.features.mean()
 
-    def forward(self, embedding, tokens, per_cell, multimask):
-        assert per_cell is None
+    def forward(self, embedding, tokens, cells, multimask):
+        assert cells is None
         token = tokens.mean(dim=1)
         kernels = self.masks(token).unflatten(1, (self.score.out_features, -1))
         return DotDecoded(self.score(token).sigmoid(), kernels, embedding)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from amg_cli.models.modes import Modes
 
@@ -30,6 +31,22 @@ class Encoder(Protocol):
 
     def fold(self) -> None:
         """Rearrange the parameters for inference, where that saves work."""
+
+
+@dataclass(frozen=True)
+class CellPrompts:
+    """What mask prompts add to each cell of an image's embedding: few channels, and a projection.
+
+    channels: (N, R, H'', W''), the last of which is the number of masks, for the bias
+    weight:   (R, C), of the projection, and its bias in the last row
+    """
+
+    channels: Tensor
+    weight: Tensor
+
+    def projected(self) -> Tensor:
+        """What is added: (N, C, H'', W'')."""
+        return F.conv2d(self.channels, self.weight.T[..., None, None])
 
 
 @dataclass(frozen=True)
@@ -96,17 +113,17 @@ class Decoder(Protocol):
     """A mask decoder, an `nn.Module` made of its config and the embedding's channels."""
 
     def __call__(
-        self, embedding: Embedding, tokens: Tensor, per_cell: Tensor | None, multimask: bool
+        self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, multimask: bool
     ) -> Decoded:
         """Score the masks of N prompts on one image.
 
         embedding: of one image, B = 1; where it is prepared, decoding may do less
-        tokens: (N, T, C), of the prompts; per_cell: (N, C, H'', W''), of mask prompts, or None
+        tokens: (N, T, C), of the prompts; cells: of mask prompts, or None
         multimask: the masks for ambiguous prompts, or the M = 1 for clear ones
         """
 
     def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Any:
-        """What all prompts without a mask have in common on one image, B = 1; None for nothing.
+        """What all prompts have in common on one image, B = 1; None for nothing.
 
         used_hw: the cells that the image covers, from the first on; no others need be drawn
         """

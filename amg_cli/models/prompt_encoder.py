@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from amg_cli.models.kinds import CellPrompts
 from amg_cli.models.layers import LayerNorm2d, Tokens, draw
 
 PADDING, BACKGROUND, FOREGROUND, FIRST_CORNER, SECOND_CORNER = range(-1, 4)  # labels of points
@@ -118,8 +120,10 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_hidden_dim, embed_dim, kernel_size=1),
         )
 
-    def forward(self, prompts: Prompts, input_hw: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
-        """Token embeddings (N, T, C), and per-cell ones (N, C, h, w) if there are masks, or None.
+    def forward(
+        self, prompts: Prompts, input_hw: tuple[int, int]
+    ) -> tuple[Tensor, CellPrompts | None]:
+        """Token embeddings (N, T, C), and what is added to the cells if there are masks, or None.
 
         T is 0 for masks alone. `input_hw` is the padded input's size in pixels.
         """
@@ -142,7 +146,7 @@ class PromptEncoder(nn.Module):
             _, _, first, second = self._kinds()
             kinds = torch.cat([first, second]).repeat(corners.shape[1] // 2, 1)
             tokens.append(self._positions(corners, input_hw) + kinds)
-        return torch.cat(tokens, dim=1), None if masks is None else self._per_cell(masks)
+        return torch.cat(tokens, dim=1), None if masks is None else self._of_cells(masks)
 
     @property
     def device(self) -> torch.device:
@@ -164,12 +168,19 @@ class PromptEncoder(nn.Module):
         grid_xy = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
         return self.pe_layer(grid_xy).permute(2, 0, 1)[None]
 
-    def _per_cell(self, masks: Tensor) -> Tensor:
-        """(N, M3, 4h, 4w) -> (N, C, h, w)."""
-        masks = masks.float()
+    def _of_cells(self, masks: Tensor) -> CellPrompts:
+        """Of masks (N, M3, 4h, 4w), of which several are added up before the projection."""
+        *layers, last = self.mask_downscaling
+        projection = cast("nn.Conv2d", last)
         count, of_each = masks.shape[:2]
-        cells: Tensor = self.mask_downscaling(masks.flatten(0, 1)[:, None])
-        return cells.view(count, of_each, *cells.shape[1:]).sum(dim=1) if of_each > 1 else cells
+        channels = masks.float().flatten(0, 1)[:, None]
+        for layer in layers:
+            channels = layer(channels)
+        channels = channels.view(count, of_each, *channels.shape[1:]).sum(dim=1)
+        nb_masks = torch.full_like(channels[:, :1], of_each)
+        bias = cast("Tensor", projection.bias)
+        weight = torch.cat([projection.weight.flatten(1).T, bias[None]])
+        return CellPrompts(torch.cat([channels, nb_masks], dim=1), weight)
 
     def _kinds(self) -> list[Tensor]:
         """What is added to a point of each kind, four of (1, C)."""

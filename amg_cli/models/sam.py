@@ -76,7 +76,7 @@ class Sam(nn.Module):
     def prepare(self, embedding: Embedding, resized_hw: tuple[int, int] | None = None) -> Embedding:
         """The embedding of one image, readied for many prompts; for inference.
 
-        It makes `decode` do less for points and boxes, with the same results but for rounding.
+        It makes `decode` do less, with the same results but for rounding.
         resized_hw: what the image covers of the input, in pixels; beyond it nothing is drawn, but
             where shapes are fixed
         """
@@ -93,8 +93,8 @@ class Sam(nn.Module):
 
         multimask: M = 3 masks a prompt for ambiguous prompts, otherwise M = 1. N may be 0.
         """
-        tokens, per_cell = self.prompt_encoder(prompts, embedding.input_hw)
-        return self.mask_decoder(embedding, tokens, per_cell, multimask)
+        tokens, cells = self.prompt_encoder(prompts, embedding.input_hw)
+        return self.mask_decoder(embedding, tokens, cells, multimask)
 
 
 def _used_cells(cells: int, padded: int, resized: int) -> int:

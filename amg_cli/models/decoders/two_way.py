@@ -19,7 +19,7 @@ from amg_cli.models.decoders.transformer import PlainImage, TwoWayTransformer
 from amg_cli.models.fast.factors import Factors
 from amg_cli.models.fast.image import SharedImage, is_less_work, share, transform
 from amg_cli.models.fast.upscaling import FastUpscaling, Layout
-from amg_cli.models.kinds import Embedding
+from amg_cli.models.kinds import CellPrompts, Embedding
 from amg_cli.models.layers import LayerNorm2d, Mlp, Tokens
 from amg_cli.models.modes import Modes
 
@@ -51,12 +51,26 @@ class PlainCanvas:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What all prompts on one image have in common: for the transformer, and for drawing."""
+class Prepared:
+    """What prompts on one image have in common: for the transformer, and for drawing."""
 
     image: SharedImage
     upscaling: FastUpscaling
+
+
+@dataclass
+class Shared:
+    """What all prompts on one image have in common.
+
+    layout: what of it is drawn
+    without_masks, with_masks: of prompts that have no mask, or have one; the latter is made when
+        such a prompt comes, as few do
+    """
+
+    layout: Layout
     modes: Modes
+    without_masks: Prepared
+    with_masks: Prepared | None = None
 
 
 @dataclass(frozen=True)
@@ -118,50 +132,60 @@ class TwoWayDecoder(nn.Module):
         )
 
     def forward(
-        self, embedding: Embedding, tokens: Tensor, per_cell: Tensor | None, multimask: bool
+        self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, multimask: bool
     ) -> TwoWayDecoded:
         """As `Decoder`, M being 3 for ambiguous prompts.
 
-        A prepared embedding is decoded in factors, unless prompts are masks, or have so many tokens
-        that this would be more work.
+        A prepared embedding is decoded in factors, unless prompts have so many tokens that this
+        would be more work.
         """
         tokens = self._with_own(tokens, multimask)
-        shared: Shared | None = embedding.shared
         less = len(tokens) > 0 and is_less_work(self.transformer, tokens.shape[1])
-        if shared is not None and per_cell is None and less:
-            tokens, canvas = self._in_factors(shared, tokens, self._nb_own(multimask))
-        else:
-            tokens, canvas = self._plainly(embedding, tokens, per_cell, self._nb_own(multimask))
+        decode = self._in_factors if embedding.shared is not None and less else self._plainly
+        tokens, canvas = decode(embedding, tokens, cells, self._nb_own(multimask))
         return self._scored(tokens, canvas, multimask)
 
     def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Shared:
         """As `Decoder`. For inference."""
-        image = (embedding.features + embedding.no_mask)[0].flatten(1).T
-        positions = embedding.positions[0].flatten(1).T
-        shared = share(self.transformer, image.contiguous(), positions.contiguous())
         layout = Layout(embedding.cells_hw, used_hw, modes.precision)
-        upscaling = FastUpscaling.of(self.output_upscaling, shared.base, layout)
-        return Shared(shared, upscaling, modes)
+        return Shared(layout, modes, self._prepared(embedding, layout))
+
+    def _prepared(
+        self, embedding: Embedding, layout: Layout, of_masks: Tensor | None = None
+    ) -> Prepared:
+        """Of prompts without masks; or with some, whose channels span of_masks, (R, C)."""
+        features = embedding.features + (embedding.no_mask if of_masks is None else 0)
+        image, positions = (x[0].flatten(1).T.contiguous() for x in (features, embedding.positions))
+        shared = share(self.transformer, image, positions, of_masks)
+        return Prepared(shared, FastUpscaling.of(self.output_upscaling, shared.base, layout))
 
     def _plainly(
-        self, embedding: Embedding, tokens: Tensor, per_cell: Tensor | None, nb_own: int
+        self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, nb_own: int
     ) -> tuple[Tensor, Canvas]:
         """As published. -> the decoder's own tokens (N, nb_own, C), and what masks are drawn on."""
-        per_cell = embedding.no_mask if per_cell is None else per_cell
-        cells, positions = (
+        per_cell = embedding.no_mask if cells is None else cells.projected()
+        image, positions = (
             x.flatten(2).transpose(1, 2)
             for x in (embedding.features + per_cell, embedding.positions)
         )
-        cells = cells[: len(tokens)]  # none for no prompts, as one does not expand to none
-        tokens, image = self.transformer(tokens, PlainImage(cells, positions), nb_own)
-        cells = image.tokens.expand(len(tokens), -1, -1)
-        return tokens, PlainCanvas(self.output_upscaling, cells, embedding.cells_hw)
+        image = image[: len(tokens)]  # none for no prompts, as one does not expand to none
+        tokens, left = self.transformer(tokens, PlainImage(image, positions), nb_own)
+        image = left.tokens.expand(len(tokens), -1, -1)
+        return tokens, PlainCanvas(self.output_upscaling, image, embedding.cells_hw)
 
-    def _in_factors(self, shared: Shared, tokens: Tensor, nb_own: int) -> tuple[Tensor, Canvas]:
-        """The same by less work."""
+    def _in_factors(
+        self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, nb_own: int
+    ) -> tuple[Tensor, Canvas]:
+        """The same by less work, of a prepared embedding."""
+        shared: Shared = embedding.shared
+        prepared = shared.without_masks
+        if cells is not None:
+            if shared.with_masks is None:
+                shared.with_masks = self._prepared(embedding, shared.layout, cells.weight)
+            prepared = shared.with_masks
         run = shared.modes.compiled(transform)
-        tokens, image = run(self.transformer, tokens, shared.image, nb_own)
-        return tokens, FastCanvas(shared.upscaling, image.factors, shared.modes)
+        tokens, image = run(self.transformer, tokens, cells, prepared.image, nb_own)
+        return tokens, FastCanvas(prepared.upscaling, image.factors, shared.modes)
 
     def _present(self, multimask: bool) -> slice:
         """Which of the mask tokens take part."""

@@ -6,7 +6,9 @@ each attention head and token of the prompt, and normalises. So after any number
     tokens = scale * (base + mixᵀ spans) + constant
 
 where base (L, C) and constant (C) are the same for all prompts, and scale (L), mix (R, L) and
-spans (R, C) are a prompt's own; a block adds H * T to R. A projection of the tokens, a product with
+spans (R, C) are a prompt's own; a block adds H * T to R. What a mask prompt adds to the image
+before the first block is such a mix as well: of its few channels, and what they are projected to.
+A projection of the tokens, a product with
 them or their variance is then that of base, computed once an image, and that of R vectors.
 
 N counts prompts, L embedding cells, T tokens of a prompt, H heads of D channels, C channels.
@@ -29,7 +31,8 @@ class Base:
     """What all prompts share of the image tokens between two blocks.
 
     tokens: (L, C); constant: (C,)
-    spans: for each block so far (H, D + 1, C): what a head's values, and a 1 after them, span
+    spans: for each block so far (H, D + 1, C): what a head's values, and a 1 after them, span;
+        before them (1, R, C) for the R channels of mask prompts, where prompts have masks
     """
 
     tokens: Tensor
@@ -60,16 +63,25 @@ class Base:
 
 @dataclass(frozen=True)
 class Factors:
-    """N prompts' own part of the image tokens. Before the first block there is none of it.
+    """N prompts' own part of the image tokens. Before the first block only masks are one.
 
     scale (N, L), mix (N, R, L), spans (N, R, C)
-    block_values: for each block so far (N, H, T, D + 1), the heads' values and a 1 after them
+    block_values: for each block so far (N, H, T, D + 1), the heads' values and a 1 after them, of
+        which the spans of a `Base` make those of the prompts
     """
 
     scale: Tensor
     mix: Tensor
     spans: Tensor
     block_values: tuple[Tensor, ...]
+
+    @staticmethod
+    def of(mix: Tensor, weight: Tensor) -> Factors:
+        """Of mask prompts. mix (N, R, L), their channels; weight (R, C), what those span."""
+        count, rank, _ = mix.shape
+        identity = torch.eye(rank, dtype=mix.dtype, device=mix.device)
+        spans = weight.expand(count, -1, -1)
+        return Factors(torch.ones_like(mix[:, 0]), mix, spans, (identity.expand(count, 1, -1, -1),))
 
     def __len__(self) -> int:
         return len(self.scale)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from amg_cli.models.decoders.transformer import Attention, TwoWayBlock, TwoWayTransformer
 from amg_cli.models.devices import is_cpu
 from amg_cli.models.fast.factors import Base, Factors, Normed, Projected, Values
+from amg_cli.models.kinds import CellPrompts
 
 CELLS_AT_A_TIME = 4096  # one prompt's, for the published models: what stays in a CPU's cache
 
@@ -54,9 +55,15 @@ class SharedImage:
     base: Base
 
 
-def share(transformer: TwoWayTransformer, image: Tensor, positions: Tensor) -> SharedImage:
-    """Project an image for all its prompts. image, positions: (L, C)."""
-    base = Base(image, torch.zeros_like(image[0]))
+def share(
+    transformer: TwoWayTransformer, image: Tensor, positions: Tensor, of_masks: Tensor | None
+) -> SharedImage:
+    """Project an image for all its prompts. image, positions: (L, C).
+
+    of_masks: (R, C), what the channels of mask prompts span; None for prompts without masks
+    """
+    spans = () if of_masks is None else (of_masks[None],)
+    base = Base(image, torch.zeros_like(image[0]), spans)
     blocks = []
     for layer in transformer.blocks:
         keys, values = _keys_and_values(layer.cross_attn_token_to_image, base, positions)
@@ -95,8 +102,8 @@ class FactorImage:
     """The image of N prompts, in factors: an `Image` of the transformer.
 
     shared: what all prompts have in common
-    parts: the prompts' own, a few prompts each on a CPU, all in one elsewhere; None before the
-        first block has updated the image
+    parts: the prompts' own, a few prompts each on a CPU, all in one elsewhere; None while there is
+        none, which is before the first block has updated the image of prompts without masks
     sizes: how many prompts each part is of
     """
 
@@ -105,17 +112,20 @@ class FactorImage:
     sizes: list[int]
 
     @staticmethod
-    def of(shared: SharedImage, tokens: Tensor) -> FactorImage:
-        """Before the first block, for the prompts of tokens (N, T, C)."""
+    def of(shared: SharedImage, tokens: Tensor, cells: CellPrompts | None) -> FactorImage:
+        """Before the first block, for the prompts of tokens (N, T, C); cells as of `transform`."""
         size = len(tokens)
         if is_cpu(tokens.device):
             size = max(1, CELLS_AT_A_TIME // len(shared.base.tokens))
         sizes = [len(part) for part in torch.split(tokens, size)]
-        return FactorImage(shared, (None,) * len(sizes), sizes)
+        if cells is None:
+            return FactorImage(shared, (None,) * len(sizes), sizes)
+        mixes = torch.split(cells.channels.flatten(2), sizes)
+        return FactorImage(shared, tuple(Factors.of(mix, cells.weight) for mix in mixes), sizes)
 
     def attended_by(self, query: Tensor, block: int, attention: Attention) -> Tensor:
         """As `Image`: each prompt's tokens attend to its own image."""
-        if block == 0:
+        if None in self.parts:
             return self._shared_attended_by(query, attention)
         shared = self.shared.blocks[block]
         heads = _heads(attention, attention.q_proj(query), scaled=True)
@@ -140,7 +150,7 @@ class FactorImage:
 
     @property
     def factors(self) -> tuple[Factors, ...]:
-        """The parts, once a block has updated the image."""
+        """The parts, where there are any."""
         return cast("tuple[Factors, ...]", self.parts)
 
     def _shared_attended_by(self, query: Tensor, attention: Attention) -> Tensor:
@@ -154,10 +164,17 @@ class FactorImage:
 
 
 def transform(
-    transformer: TwoWayTransformer, tokens: Tensor, shared: SharedImage, nb_wanted: int
+    transformer: TwoWayTransformer,
+    tokens: Tensor,
+    cells: CellPrompts | None,
+    shared: SharedImage,
+    nb_wanted: int,
 ) -> tuple[Tensor, FactorImage]:
-    """What the transformer makes of tokens (N, T, C), by factors; as its `forward`."""
-    return transformer(tokens, FactorImage.of(shared, tokens), nb_wanted)
+    """What the transformer makes of tokens (N, T, C), by factors; as its `forward`.
+
+    cells: of mask prompts, or None; shared: of prompts with masks, or without, likewise
+    """
+    return transformer(tokens, FactorImage.of(shared, tokens, cells), nb_wanted)
 
 
 def _keys_and_values(
