@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from amg_cli.generation.propose import propose
     from amg_cli.generation.select import select
     from amg_cli.segment_anything.predictor import SamPredictor
+    from amg_cli.tasks.boxes import Instance, segment_boxes
+    from amg_cli.tasks.edges import edges
     from amg_cli.tfimm.predictor import SAMPredictor
     from amg_cli.weights.loading import load_model
 
@@ -34,17 +36,20 @@ _HOME = {
     "Candidates": "amg_cli.core.candidates",
     "Encoded": "amg_cli.generation.predict",
     "GenerationConfig": "amg_cli.core.config",
+    "Instance": "amg_cli.tasks.boxes",
     "Mask": "amg_cli.core.mask",
     "Prediction": "amg_cli.generation.predict",
     "Prompts": "amg_cli.generation.prompts",
     "SAMPredictor": "amg_cli.tfimm.predictor",
     "SamPredictor": "amg_cli.segment_anything.predictor",
+    "edges": "amg_cli.tasks.edges",
     "encode_image": "amg_cli.generation.predict",
     "generate": "amg_cli.generation.everything",
     "load_model": "amg_cli.weights.loading",
     "predict": "amg_cli.generation.predict",
     "propose": "amg_cli.generation.propose",
     "reference_record": "amg_cli.formats.reference_record",
+    "segment_boxes": "amg_cli.tasks.boxes",
     "select": "amg_cli.generation.select",
 }
 
@@ -53,18 +58,21 @@ __all__ = [
     "Candidates",
     "Encoded",
     "GenerationConfig",
+    "Instance",
     "Mask",
     "Prediction",
     "Prompts",
     "SAMPredictor",
     "SamPredictor",
     "__version__",
+    "edges",
     "encode_image",
     "generate",
     "load_model",
     "predict",
     "propose",
     "reference_record",
+    "segment_boxes",
     "select",
 ]
 

@@ -27,6 +27,7 @@ import torch
 
 from amg_cli import Candidates, GenerationConfig, load_model, propose
 from amg_cli.batch.convert import Wanted, write_results
+from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
 from amg_cli.batch.local import Work, run
 from amg_cli.batch.reading import read_image
@@ -92,7 +93,7 @@ def unequal(old: Path, photos: Path, nb_photos: int) -> int:
             wanted = Wanted(again, ["rle"], FormatOptions())
             write_results(selected(old, config), wanted, lambda said: None)
             jobs = [Job(path, (new / f"{path.stem}.json",), name=path.stem) for path in paths]
-            for _ in run(jobs, Work(model, config, (FORMAT,))):
+            for _ in run(jobs, Work(model, Everything(config), (FORMAT,))):
                 pass
             same = all((again / f.name).read_bytes() == f.read_bytes() for f in new.iterdir())
             differ += not (same and len(list(new.iterdir())) == len(paths))

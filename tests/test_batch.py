@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amg_cli.batch.commit import committed
+from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.inputs import find_sources
 from amg_cli.batch.job import Job
 from amg_cli.batch.local import Work, run
@@ -148,7 +149,7 @@ def test_inputs_with_nothing_but_the_output_say_so(photos):
 def test_a_run_commits_each_image_and_goes_on_after_a_failure(photos, tmp_path, tiny_model):
     jobs = jobs_of(photos, tmp_path)
     (photos / "b.png").write_bytes(b"")
-    outcomes = list(run(jobs, Work(tiny_model, ALL_MASKS, (reference_rle.FORMAT,))))
+    outcomes = list(run(jobs, Work(tiny_model, Everything(ALL_MASKS), (reference_rle.FORMAT,))))
     assert [outcome.result is not None for outcome in outcomes] == [True, False, True]
     assert str(outcomes[1].error).startswith(f"{photos / 'b.png'}: empty file")
     assert reference_rle.read(jobs[2].targets[0]) == outcomes[2].result.masks != []
@@ -172,7 +173,7 @@ def test_whatever_fails_is_one_line_and_exit_code_3(error, line, photos, tmp_pat
 
     job = jobs_of(photos, tmp_path)[0]
     broken = dataclasses.replace(reference_rle.FORMAT, write=fail)
-    (outcome,) = run([job], Work(tiny_model, ALL_MASKS, (broken,)))
+    (outcome,) = run([job], Work(tiny_model, Everything(ALL_MASKS), (broken,)))
     assert str(outcome.error).startswith(line.format(source=job.source, target=job.targets[0]))
     assert outcome.error.exit_code == 3
     assert list(Path(tmp_path / "out").iterdir()) == []
@@ -201,7 +202,7 @@ def _run_in_little_memory(folder, pipe):
     config = GenerationConfig(
         points_per_side=32, points_per_batch=1, pred_iou_thresh=0, stability_score_thresh=0.9
     )
-    work = Work(load_model(image_size=256), config, ())
+    work = Work(load_model(image_size=256), Everything(config), ())
     job = Job(folder / "a.png", ())
     (plain,) = run([job], work)
     status = Path("/proc/self/status").read_text()

@@ -185,10 +185,10 @@ def test_every_signal_keeps_what_is_done_and_leaves_nothing_half_written(number,
 
 SWALLOWED = """
 import sys
-from amg_cli.batch import local
+from amg_cli.batch import image_tasks
 from amg_cli.cli.main import main
 
-plain, calls = local.generate, []
+plain, calls = image_tasks.generate, []
 
 def generate(*args, **more):
     calls.append(1)
@@ -200,7 +200,7 @@ def generate(*args, **more):
             raise TypeError("as numpy says it")
     return plain(*args, **more)
 
-local.generate = generate
+image_tasks.generate = generate
 main(sys.argv[1:])
 """
 

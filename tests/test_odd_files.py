@@ -142,7 +142,7 @@ def open_folder() -> Iterator[Path]:
 AS_NOBODY = """
 import dataclasses, os, sys, types
 from pathlib import Path
-from amg_cli.batch import local
+from amg_cli.batch import image_tasks, local
 from amg_cli.batch.images import discover
 from amg_cli.batch.reading import read_image
 from amg_cli.batch.job import Job
@@ -207,13 +207,13 @@ def test_an_output_folder_that_becomes_closed_fails_only_the_images_of_that_time
         (open_folder / f"{name}.png").write_bytes(PNG)
     open_folder.chmod(0o777)
     code = """
-local.generate = lambda *_, **__: []
+image_tasks.generate = lambda *_, **__: []
 out = folder / "out"
 jobs = [Job(folder / f"{name}.png", (out / f"{name}.json",)) for name in "abc"]
 out.mkdir()
 model = types.SimpleNamespace(device=None)
 empty = dataclasses.replace(FORMAT, write=lambda _, output: output.path.write_bytes(b"[]"))
-outcomes = local.run(jobs, local.Work(model, GenerationConfig(), (empty,)))
+outcomes = local.run(jobs, local.Work(model, image_tasks.Everything(GenerationConfig()), (empty,)))
 for rights in (0o755, 0o555, 0o755):
     out.chmod(rights)
     outcome = next(outcomes)

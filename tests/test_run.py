@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 import cv2
 import pytest
 
+from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.images import Source, discover
 from amg_cli.batch.inputs import arriving_sources, listed_sources
 from amg_cli.batch.job import Outcome
@@ -39,7 +40,7 @@ def photos(tmp_path, noise):
 @pytest.fixture
 def work(tiny_model):
     def _work(plan):
-        return Work(tiny_model, ALL_MASKS, tuple(plan.image_formats))
+        return Work(tiny_model, Everything(ALL_MASKS), tuple(plan.image_formats))
 
     return _work
 
@@ -78,7 +79,7 @@ def test_a_run_that_was_broken_off_does_what_is_left_and_ends_as_if_it_had_not_b
     assert names == [
         ".amg", "a", "a.json", "annotations.json", "b", "b.json", "c", "c.json", "cutout",
         "cvat.xml", "d", "d.json", "labelmap", "labelme", "labelstudio.json", "masks.ndjson",
-        "overlay", "parquet", "sa1b", "yolo",
+        "overlay", "parquet", "results.json", "sa1b", "yolo",
     ]  # fmt: skip
 
 

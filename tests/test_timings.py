@@ -9,6 +9,7 @@ import pytest
 
 from amg_cli import GenerationConfig, generate
 from amg_cli.batch import local
+from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
 from amg_cli.cli.timings import one_image, whole_run
 from amg_cli.core.timings import FUNNEL, STAGES, Timings, collect, count, timed
@@ -109,7 +110,7 @@ def test_a_run_waits_for_the_device_only_if_timings_are_asked_for(
     waits = []
     monkeypatch.setattr(local, "synchronizer", lambda _: lambda: waits.append(1))
     cv2.imwrite(str(tmp_path / "a.png"), noise)
-    work = local.Work(tiny_model, ALL, (reference_rle.FORMAT,), timed=asked)
+    work = local.Work(tiny_model, Everything(ALL), (reference_rle.FORMAT,), timed=asked)
     job = Job(tmp_path / "a.png", (tmp_path / "a.json",))
     assert [outcome.error for outcome in local.run([job], work)] == [None]
     assert bool(waits) == asked

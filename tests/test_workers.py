@@ -12,6 +12,7 @@ import torch
 
 from amg_cli.batch.cores import choose_threads, nb_cores
 from amg_cli.batch.engine import choose_engine
+from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
 from amg_cli.batch.local import Work, run
 from amg_cli.batch.workers import AHEAD, END_S, Engine, _Pool, run_in_workers
@@ -45,7 +46,7 @@ def jobs(tmp_path, noise):
 
 @pytest.fixture
 def work(tiny_model):
-    return Work(tiny_model, ALL_MASKS, (reference_rle.FORMAT,))
+    return Work(tiny_model, Everything(ALL_MASKS), (reference_rle.FORMAT,))
 
 
 def with_write(work, write):
@@ -232,7 +233,7 @@ def test_masks_of_a_worker_are_those_of_its_threads_whatever_the_workers():
     found = [
         [
             outcome.result.masks
-            for outcome in run_in_workers(jobs, Work(nano, config, ()), Engine(n, 1))
+            for outcome in run_in_workers(jobs, Work(nano, Everything(config), ()), Engine(n, 1))
         ]
         for n in (2, 3)
     ]

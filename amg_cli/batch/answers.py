@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from amg_cli.batch.prompt_lines import Question, why_outside
+from amg_cli.batch.prompt_lines import Question
 from amg_cli.batch.reading import Reading, read_picture
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import check
 from amg_cli.core.mask import Mask
 from amg_cli.generation.predict import Encoded, encode_image
 from amg_cli.generation.prompted_masks import prompted_masks
+from amg_cli.generation.prompts import why_outside
 from amg_cli.models.sam import Sam
 
 OTHERS = "the other prompts are done"

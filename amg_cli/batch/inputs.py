@@ -19,10 +19,12 @@ class Sources:
     """The images of a run, in lists that come one after another.
 
     total: of images in all; None where that is not known yet
+    listed: all of them, where they are known from the start; empty where they arrive
     """
 
     batches: Iterable[list[Source]]
     total: int | None
+    listed: Sequence[Source] = ()
 
 
 def find_sources(inputs: Sequence[Path], output: Path | None, recursive: bool) -> list[Source]:

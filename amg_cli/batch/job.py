@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amg_cli.batch.detections import Boxes
 from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.core.timings import Timings
 from amg_cli.formats.result import Result
@@ -18,6 +19,7 @@ class Job:
     targets:   where its outputs go, one for each of the run's formats of an image
     number, name, file_name: as of `Result`
     overwrite: replace what is there
+    boxes:     what is asked for in it, where the task goes by boxes
     nb_pixels: of the image, by its header; 0 where that is not known
     """
 
@@ -27,6 +29,7 @@ class Job:
     name: str = ""
     file_name: str = ""
     overwrite: bool = False
+    boxes: Boxes | None = None
     nb_pixels: int = field(default=0, compare=False)
 
 
@@ -44,6 +47,7 @@ class Outcome:
     """What became of one job: its result, or an error.
 
     warnings: what may be wrong with the image, a line each
+    refused:  what of the task could not be done, where the rest is, a line each
     seconds:  from reading it to having written its masks
     """
 
@@ -51,6 +55,7 @@ class Outcome:
     result: Result | None = None
     error: AmgError | None = None
     warnings: tuple[ImageError, ...] = ()
+    refused: tuple[ImageError, ...] = ()
     timings: Timings | None = None
     file: FileFacts = FileFacts()
     seconds: float = 0.0

@@ -15,20 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from amg_cli.batch.commit import committed
+from amg_cli.batch.image_tasks import Found, Task
 from amg_cli.batch.job import FileFacts, Job, Outcome
 from amg_cli.batch.reading import Picture, Reading, read_picture
-from amg_cli.core.candidates import Candidates
-from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
 from amg_cli.core.interrupts import check
-from amg_cli.core.mask import Mask
-from amg_cli.core.region import Region, check_fits
 from amg_cli.core.timings import collect, timed
 from amg_cli.formats.format import FormatOptions, ImageFormat, Output
 from amg_cli.formats.result import Result
-from amg_cli.generation.everything import generate
-from amg_cli.generation.propose import propose
-from amg_cli.generation.select import select
 from amg_cli.models.compiled import compile_model
 from amg_cli.models.devices import synchronizer
 from amg_cli.models.sam import Sam
@@ -45,23 +39,19 @@ DISK_ERRORS = frozenset(
 class Work:
     """What is done with each image of a run.
 
-    formats: how the masks of an image are kept, if in outputs of its own
+    task:    what is made of an image
+    formats: how that is kept, if in outputs of the image's own
     options: what the user says of that
     reading: how images are read, and which are refused
-    floors:  predicted IoU and stability score over which an image's candidates are kept too; None
-        where they are not
-    roi:     the part of each image that is looked at; None for all
     timed:   wait for the device at the end of each stage, so that its time is counted there
     compiled: let torch compile the model, in each process
     """
 
     model: Sam
-    config: GenerationConfig
+    task: Task
     formats: tuple[ImageFormat, ...]
     options: FormatOptions = FormatOptions()  # noqa: RUF009 - it is frozen
     reading: Reading = field(default_factory=Reading)
-    floors: tuple[float, float] | None = None
-    roi: Region | None = None
     timed: bool = False
     compiled: bool = False
 
@@ -102,13 +92,15 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
     with collect(synchronizer(work.model.device) if work.timed else None) as timings:
         with timed("read"):
             picture = read_picture(job.source, work.reading)
-        height, width = picture.pixels.shape[:2]
-        check_fits(work.roi, job.source, (height, width))
-        masks, candidates = _generate(picture.pixels, work)
-        source = os.path.realpath(job.source)
-        result = Result(job.number, job.name, job.file_name, (height, width), masks, source)
+        found = _found(picture.pixels, work, job)
+        result = _result(job, picture, found)
         with timed("write"):
-            shown = replace(result, image_rgb=picture.pixels, candidates=candidates)
+            shown = replace(
+                result,
+                image_rgb=picture.pixels,
+                candidates=found.candidates,
+                edges=found.edges,
+            )
             for format_, target in zip(work.formats, job.targets, strict=True):
                 with committed(target, job.overwrite) as path:
                     _write(format_, shown, Output(path, target, work.options))
@@ -116,6 +108,7 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
         job,
         result,
         warnings=_warnings(job, picture),
+        refused=found.refused,
         timings=timings,
         file=replace(file, sha256=picture.sha256),
         seconds=time.perf_counter() - start,
@@ -130,33 +123,31 @@ def _write(format_: ImageFormat, result: Result, output: Output) -> None:
         raise ImageError(output.target, f"cannot be made: {error}", remedy) from error
 
 
-Found = tuple[list[Mask], Candidates | None]
-
-
-def _generate(pixels: NDArray[np.uint8], work: Work) -> Found:
-    """The masks of an image; where memory runs out, with as few prompts at a time as there can be.
-
-    Masks do not depend on how many are decoded at a time.
-    """
+def _found(pixels: NDArray[np.uint8], work: Work, job: Job) -> Found:
+    """What is in an image; where memory runs out, with as little at a time as there can be."""
     try:
-        return _masks_and_candidates(pixels, work, work.config)
+        return work.task.found(work.model, pixels, job)
     except (MemoryError, RuntimeError) as error:
-        if not _is_of_memory(error) or work.config.points_per_batch == 1:
+        if not _is_of_memory(error) or work.task.frugal is None:
             raise
     # Out of the block above: its error holds what was in memory.
     gc.collect()
     if work.model.device.type == "cuda":
         torch.cuda.empty_cache()
-    return _masks_and_candidates(pixels, work, replace(work.config, points_per_batch=1))
+    return work.task.frugal.found(work.model, pixels, job)
 
 
-def _masks_and_candidates(pixels: NDArray[np.uint8], work: Work, config: GenerationConfig) -> Found:
-    """The candidates only where they are kept."""
-    if work.floors is None:
-        return generate(pixels, work.model, config, roi=work.roi), None
-    floors = config.for_all_candidates(work.floors)
-    candidates = propose(work.model, pixels, floors, roi=work.roi)
-    return select(candidates, config), candidates
+def _result(job: Job, picture: Picture, found: Found) -> Result:
+    height, width = picture.pixels.shape[:2]
+    return Result(
+        job.number,
+        job.name,
+        job.file_name,
+        (height, width),
+        found.masks,
+        source=os.path.realpath(job.source),
+        data_set_id=None if job.boxes is None else job.boxes.image_id,
+    )
 
 
 def _is_of_memory(error: Exception) -> bool:

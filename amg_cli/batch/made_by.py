@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from amg_cli.batch.local import Work
+from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import OutputError
 from amg_cli.weights.cache import sha256_of
 
 FILE = "made_by.json"
 
 
-def maker_of(work: Work) -> dict[str, Any]:
+def maker_of(work: Work, config: GenerationConfig) -> dict[str, Any]:
     """What decides the masks that a run makes: the weights' SHA-256, the settings, by name."""
     model = work.model
     return {
@@ -23,7 +24,7 @@ def maker_of(work: Work) -> dict[str, Any]:
         "input_size": list(model.config.input_size),
         "precision": str(model.modes.precision).removeprefix("torch."),
         "stretch": work.reading.stretch,
-        **dataclasses.asdict(work.config),
+        **dataclasses.asdict(config),
     }
 
 

@@ -136,8 +136,10 @@ class Manifest:
         """The masks that were kept, in order of the images' numbers, one image at a time."""
         self._close_masks()
         path = self.output / FOLDER / self.shard.file("masks")
+        categories = tuple((self.records.settings or {}).get("categories", ()))
         for result in kept_results([(path, self.records)]):
-            yield replace(result, source=self._images.path_of(result.number))
+            path_of_image = self._images.path_of(result.number)
+            yield replace(result, source=path_of_image, categories=categories)
 
     def close(self) -> None:
         """Close the files."""

@@ -32,6 +32,7 @@ from amg_cli.weights.cache import sha256_of
 
 WAYS_OUT = "`on_exists` overwrite, or another `output`"
 OnExists = Literal["error", "skip", "overwrite"]
+_PHRASES = {"task": "the task"}  # of settings that are no options
 # What becomes of an image that is listed: work, or nothing as it is done, has failed before, or has
 # output of unknown origin.
 Status = Literal["to do", "done", "failed", "exists"]
@@ -221,12 +222,16 @@ def preview(plan: Plan, sources: Sequence[Source]) -> list[tuple[Source, Status]
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """A phrase for each setting that is another than it was: what it was, and is."""
-    both = [name for name in now if name in earlier]
+    """A phrase for each setting that is another than it was: what it was, and is.
+
+    One that a record lacks, of an older version, is as now; but for the task, which was one.
+    """
+    earlier = {"task": "everything", **earlier}
+    different = [name for name in now if name in earlier and earlier[name] != now[name]]
     return [
-        f"`{name}` {_short(earlier[name])}, now {_short(now[name])}"
-        for name in both
-        if earlier[name] != now[name]
+        f"{_PHRASES.get(name, f'`{name}`')} {_short(earlier[name])}, now {_short(now[name])}"
+        for name in different
+        if name != "categories"  # which follow from the detections
     ]
 
 

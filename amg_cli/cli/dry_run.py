@@ -10,13 +10,14 @@ from typing import Any
 from amg_cli.batch.images import Source
 from amg_cli.batch.run import Plan, preview
 from amg_cli.cli.figures import duration
+from amg_cli.cli.run_task import RunTask
 from amg_cli.cli.words import say
 from amg_cli.cli.work import engine_and_work
 
 TRIED = 2  # images a worker, spread over all
 
 
-def dry_run(values: Mapping[str, Any], plan: Plan, sources: Sequence[Source]) -> int:
+def dry_run(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: Sequence[Source]) -> int:
     """Say how many images there are, where they go and what is left. -> the exit code.
 
     The time is estimated by a few images.
@@ -29,22 +30,24 @@ def dry_run(values: Mapping[str, Any], plan: Plan, sources: Sequence[Source]) ->
         f"{len(to_do)} to do, {counts['done']} done, {counts['failed']} failed before, "
         f"{counts['exists']} with output that no recorded run has made"
     )
+    for error in task.refused(sources):
+        say(error)
     if to_do:
-        seconds, workers = _seconds_an_image(values, plan, to_do)
+        seconds, workers = _seconds_an_image(values, plan, task, to_do)
         left = duration(seconds * len(to_do) / workers)
         say(f"{seconds:.1f} s an image, {workers} at a time: {left} in all, by a few images")
     return 0
 
 
 def _seconds_an_image(
-    values: Mapping[str, Any], plan: Plan, to_do: Sequence[Source]
+    values: Mapping[str, Any], plan: Plan, task: RunTask, to_do: Sequence[Source]
 ) -> tuple[float, int]:
     """The mean of a few images, done at once by as many workers as a run has, and their number."""
-    engine, work = engine_and_work(values, plan, len(to_do))
+    engine, work = engine_and_work(values, plan, task, len(to_do))
     from amg_cli.batch.engine import run_on
     from amg_cli.batch.job import Job
 
     tried = to_do[:: -(-len(to_do) // (TRIED * engine.workers))]
-    jobs = [Job(source.path, ()) for source in tried]
+    jobs = [task.given(Job(source.path, ()), source) for source in tried]
     outcomes = list(run_on(engine, jobs, replace(work, formats=())))
     return sum(outcome.seconds for outcome in outcomes) / len(outcomes), engine.workers

@@ -178,6 +178,7 @@ def _prompt(values: dict[str, Any], model: Sam, scorer: CocoScorer) -> None:
 
 def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder: Path) -> int:
     """Masks of each case into `folder`, but for those that are there. -> the exit code."""
+    from amg_cli.batch.image_tasks import Everything
     from amg_cli.batch.local import Work, run
     from amg_cli.batch.made_by import claim, maker_of
     from amg_cli.formats import reference_rle
@@ -186,8 +187,8 @@ def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder:
     jobs = _jobs(values, cases, folder, output_format.suffix)
     to_do = [job for job in jobs if not job.targets[0].exists()]
     config = generation_config(values, model_settings(values))
-    work = Work(model, config, (output_format,), reading=given_reading(values))
-    claim(folder, maker_of(work), holds_masks=len(to_do) < len(jobs))
+    work = Work(model, Everything(config), (output_format,), reading=given_reading(values))
+    claim(folder, maker_of(work, config), holds_masks=len(to_do) < len(jobs))
     exit_code = 0
     for outcome in _progress(run(to_do, work), values, total=len(to_do)):
         _say_of(outcome, values["quiet"])

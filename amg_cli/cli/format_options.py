@@ -41,7 +41,7 @@ FORMAT_OPTIONS = (
         "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
         help="What to write, in one pass if given several times. An image: png (a folder of PNGs), "
         "rle (JSON), sa1b, labelme, labelmap (one label image), cutout, overlay. The whole run: "
-        "coco, ndjson, yolo, cvat, labelstudio, parquet.  [default: png]",
+        "coco, coco-results, ndjson, yolo, cvat, labelstudio, parquet.  [default: png]",
     ),
     *HOW_OPTIONS,
 )
@@ -49,8 +49,9 @@ FORMAT_OPTIONS = (
 
 
 def given_options(values: Mapping[str, Any]) -> FormatOptions:
-    """What the options say."""
-    return FormatOptions(**{field.name: values[field.name] for field in fields(FormatOptions)})
+    """What the options say, of those that the command has."""
+    names = [field.name for field in fields(FormatOptions) if field.name in values]
+    return FormatOptions(**{name: values[name] for name in names})
 
 
 def check_format_options(values: Mapping[str, Any], formats: Sequence[str]) -> None:
@@ -61,7 +62,7 @@ def check_format_options(values: Mapping[str, Any], formats: Sequence[str]) -> N
     check_formats(formats)
     used = used_options(map(format_of, formats), given_options(values))
     context = click.get_current_context()
-    for name in (field.name for field in fields(FormatOptions)):
+    for name in (field.name for field in fields(FormatOptions) if field.name in values):
         given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
         if given and name not in used:
             users = [each for each in FORMATS if name in format_of(each).options]

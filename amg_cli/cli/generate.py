@@ -2,32 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from amg_cli.cli.format_options import check_format_options
-from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS
+import click
+
+from amg_cli.cli.format_options import FORMAT_OPTIONS, check_format_options
+from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS, model_settings
 from amg_cli.cli.options import generation_config, generation_options, with_options
-from amg_cli.cli.region_option import given_region
-from amg_cli.cli.run_options import RUN_OPTIONS, check_given, wanted_formats
+from amg_cli.cli.region_option import ROI_OPTION, given_region, recorded_region
+from amg_cli.cli.run_options import (
+    INPUT_OPTIONS,
+    RECORD_OPTIONS,
+    STDIO,
+    check_given,
+    wanted_formats,
+)
+from amg_cli.cli.run_task import RunTask
 from amg_cli.cli.words import log_as
+from amg_cli.formats.table import CANDIDATES
+
+if TYPE_CHECKING:
+    from amg_cli.batch.image_tasks import Everything
+
+
+class FloorsType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`0.7,0.8`: a predicted IoU and a stability score."""
+
+    name = "floors"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Both numbers of an option's text."""
+        try:
+            iou, stability = map(float, str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not two numbers such as 0.7,0.8", param, ctx)
+        if not (math.isfinite(iou) and stability <= 1):
+            self.fail("a stability score is 1 or less, and both are finite", param, ctx)
+        return iou, stability
+
+
+FLOORS = (0.7, 0.8)
+
+# fmt: off
+_OPTIONS = (
+    click.option(
+        "--convert-to-rle", is_flag=True, help="The reference's name for --format rle."
+    ),
+    ROI_OPTION,
+    click.option(
+        "--save-candidates", is_flag=True, help="Keep what the masks are selected from as well, so "
+        "that amg select can turn thresholds and other settings without the model: a file an "
+        "image in DIR/candidates."
+    ),
+    click.option(
+        "--candidate-floors", type=FloorsType(), metavar="IOU,STABILITY",
+        help="Predicted IoU and stability score over which --save-candidates keeps them. "
+        f"[default: {FLOORS[0]:g},{FLOORS[1]:g}, or the thresholds where those are lower]",
+    ),
+)
+# fmt: on
 
 
 def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a run to a click command: its own, then those of the generation."""
-    options = (*RUN_OPTIONS, *MODEL_OPTIONS, *READING_OPTIONS)
-    return with_options(options)(generation_options(command))
+    run = (*INPUT_OPTIONS, *FORMAT_OPTIONS, *_OPTIONS, *RECORD_OPTIONS)
+    return with_options((*run, *MODEL_OPTIONS, *READING_OPTIONS))(generation_options(command))
 
 
 def run_generate(values: dict[str, Any]) -> int:
     """Check the options, and do what they ask for. -> the exit code."""
     log_as(values["log_format"])
     check_given(values)
-    formats = wanted_formats(values)
+    formats = _formats(values)
     check_format_options(values, formats)
     generation_config(values)
     given_region(values)
+    own = model_settings(values)
+    config = generation_config(values, own)
+    task = RunTask(
+        "everything",
+        settings={
+            "roi": recorded_region(values),
+            "candidate_floors": list(_floors(values) or ()) or None,
+            **dataclasses.asdict(config),
+        },
+        make=lambda: _task(values, own),
+        own=own,
+    )
     # This loads what --help and usage errors must not wait for.
     from amg_cli.cli.running import do_run
 
-    return do_run(values, formats)
+    return do_run(values, formats, task)
+
+
+def _task(values: Mapping[str, Any], own: Mapping[str, Any]) -> Everything:
+    from amg_cli.batch.image_tasks import Everything
+
+    return Everything(generation_config(values, own), _floors(values), given_region(values))
+
+
+def _formats(values: dict[str, Any]) -> list[str]:
+    """Those of the masks, and of candidates. Raises click's usage error where two contradict."""
+    if values["convert_to_rle"]:
+        if values["formats"]:
+            raise click.UsageError("--convert-to-rle is --format rle; give it so beside another")
+        values["formats"] = ("rle",)
+    formats = wanted_formats(values)
+    if values["save_candidates"]:
+        if values["output"] == STDIO:
+            raise click.UsageError("--save-candidates needs a folder to write to")
+        formats.append(CANDIDATES)
+    elif values["candidate_floors"]:
+        raise click.UsageError("--candidate-floors goes with --save-candidates")
+    return formats
+
+
+def _floors(values: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Predicted IoU and stability score over which candidates are kept; None where they are not."""
+    return (values["candidate_floors"] or FLOORS) if values["save_candidates"] else None

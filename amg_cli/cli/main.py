@@ -8,8 +8,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from amg_cli.cli.boxes import boxes
 from amg_cli.cli.convert import convert
 from amg_cli.cli.doctor import doctor
+from amg_cli.cli.edges import edges
 from amg_cli.cli.evaluate import evaluate
 from amg_cli.cli.generate import generate_options, run_generate
 from amg_cli.cli.merge import merge
@@ -82,8 +84,10 @@ def main(ctx: click.Context, /, **values: Any) -> None:
             raise click.UsageError(f"the options of a run do not go with `amg {command}`")
 
 
+main.add_command(boxes)
 main.add_command(convert)
 main.add_command(doctor)
+main.add_command(edges)
 main.add_command(evaluate)
 main.add_command(merge)
 main.add_command(models)

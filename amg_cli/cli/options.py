@@ -86,9 +86,23 @@ def generation_options(
     return with_options([_PRESET_OPTION, *settings])(command)
 
 
-def _option_of(setting: dataclasses.Field[Any], hidden: bool) -> Callable[..., Any]:
-    """The option of a setting. Without it there is no value, so that the default is its own."""
-    default, about = setting.default, setting.metadata
+def some_generation_options(
+    names: Sequence[str], defaults: Mapping[str, Any]
+) -> list[Callable[..., Any]]:
+    """An option for each of some settings. defaults: those that are not the settings' own"""
+    fields = [each for each in dataclasses.fields(GenerationConfig) if each.name in names]
+    return [_option_of(each, default=defaults.get(each.name, each.default)) for each in fields]
+
+
+def _option_of(
+    setting: dataclasses.Field[Any], hidden: bool = False, default: Any = None
+) -> Callable[..., Any]:
+    """The option of a setting. Without it there is no value, so that the default is its own.
+
+    default: another one that its help is to name
+    """
+    about = setting.metadata
+    default = setting.default if default is None else default
     how: dict[str, Any]
     if isinstance(default, bool):
         how, after = {"is_flag": True, "default": None}, ""
@@ -122,8 +136,8 @@ def generation_config(
     Raises click's usage error, naming the option.
     """
     names = [setting.name for setting in dataclasses.fields(GenerationConfig)]
-    preset = PRESETS[values["preset"]].settings if values["preset"] else {}
-    given = {name: values[name] for name in names if values[name] is not None}
+    preset = PRESETS[values["preset"]].settings if values.get("preset") else {}
+    given = {name: values[name] for name in names if values.get(name) is not None}
     try:
         return GenerationConfig(**{**(own or {}), **preset, **given})
     except ConfigError as error:

@@ -18,7 +18,7 @@ from amg_cli.batch.run import Plan
 from amg_cli.cli.figures import duration
 from amg_cli.cli.timings import one_image, whole_run
 from amg_cli.cli.words import say, warn
-from amg_cli.core.errors import ImageError, OutputExistsError
+from amg_cli.core.errors import AmgError, ImageError, OutputExistsError
 from amg_cli.core.timings import Timings
 from amg_cli.formats.manifest import Entry
 
@@ -30,17 +30,21 @@ class Report:
     """Prints each outcome as it comes, and counts. With `quiet`, only errors go to stderr.
 
     total:   images to do; None where that is not known yet
+    has_masks: whether that is what is found, and counted
     timings: print where the time went too, even if quiet
 
     A context manager, whose end is the end of the progress bar.
     """
 
-    def __init__(self, total: int | None, quiet: bool, timings: bool = False) -> None:
+    def __init__(
+        self, total: int | None, quiet: bool, timings: bool = False, has_masks: bool = True
+    ) -> None:
+        self._has_masks = has_masks
         self._timings = Timings() if timings else None
         self._quiet, self._total = quiet, total
         self._start = self._last_line = time.perf_counter()
         self._done = self._before = self._skipped = self._failed = 0
-        self._warned = self._nb_masks = 0
+        self._warned = self._nb_masks = self._refused = 0
         self._work_s = 0.0
         hidden = quiet or not sys.stderr.isatty()
         self._bar = tqdm(total=total, unit="image", disable=hidden, file=sys.stderr)
@@ -70,6 +74,12 @@ class Report:
         if failed:
             self._say(f"{failed} failed before; --retry-failed does them again")
 
+    def refused(self, errors: Sequence[AmgError]) -> None:
+        """Say what was asked for and is not to be had, where all else is; it counts as failed."""
+        self._refused += len(errors)
+        for error in errors:
+            say(error)
+
     def existing(self, count: int, output: Path, skipped: bool) -> None:
         """Images whose output is there, and not of a recorded run."""
         if skipped:
@@ -86,6 +96,7 @@ class Report:
             self._warned += bool(outcome.warnings)
             for warning in () if self._quiet else outcome.warnings:
                 warn(warning)
+            self.refused(outcome.refused)
             if outcome.result is None:
                 self._failed += 1
                 say(outcome.error)
@@ -97,7 +108,8 @@ class Report:
                     self._work_s += outcome.seconds
                     self._timings.add(outcome.timings)
                     say(f"{outcome.job.source}: {one_image(outcome.timings)}")
-        self._bar.set_postfix(masks=self._nb_masks, failed=self._failed, refresh=False)
+        counts = {"masks": self._nb_masks} if self._has_masks else {}
+        self._bar.set_postfix(counts | {"failed": self._failed}, refresh=False)
         self._bar.update()
         self._progress()
 
@@ -118,10 +130,12 @@ class Report:
         self._bar.close()
         elapsed_s = time.perf_counter() - self._start
         warned = f", {self._warned} with a warning" if self._warned else ""
+        masks = f" ({self._nb_masks} masks)" if self._has_masks else ""
         before = f", {self._before} done before" if self._before else ""
+        refused = f", {self._refused} boxes or images of boxes refused" if self._refused else ""
         self._say(
-            f"{self._done} done ({self._nb_masks} masks){before}, {self._skipped} skipped, "
-            f"{self._failed} failed{warned}, in {elapsed_s:.1f} s",
+            f"{self._done} done{masks}{before}, {self._skipped} skipped, "
+            f"{self._failed} failed{refused}{warned}, in {elapsed_s:.1f} s",
             done=self._done,
             before=self._before,
             masks=self._nb_masks,
@@ -133,7 +147,7 @@ class Report:
             # Of all workers' time, which is more than the clock's where there are several.
             for line in whole_run(self._timings, self._work_s, self._done):
                 click.echo(line, err=True)
-        return ImageError.exit_code if self._failed else 0
+        return ImageError.exit_code if self._failed or self._refused else 0
 
     def _progress(self) -> None:
         """A line every so often, where there is no bar."""
@@ -146,8 +160,8 @@ class Report:
         if self._total:
             left_s = (now - self._start) / nb_done * (self._total - nb_done)
             of_all, left = f" of {self._total}", f", {duration(left_s)} left"
-        masks = f"{self._nb_masks} masks, {self._failed} failed"
-        self._say(f"{nb_done}{of_all} images, {masks}{left}")
+        masks = f"{self._nb_masks} masks, " if self._has_masks else ""
+        self._say(f"{nb_done}{of_all} images, {masks}{self._failed} failed{left}")
 
     def _say(self, line: str, **facts: object) -> None:
         if not self._quiet:

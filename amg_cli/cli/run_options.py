@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Mapping
@@ -11,10 +10,7 @@ from typing import Any
 
 import click
 
-from amg_cli.cli.format_options import FORMAT_OPTIONS
 from amg_cli.cli.options import PATH
-from amg_cli.cli.region_option import ROI_OPTION
-from amg_cli.formats.table import CANDIDATES
 
 STDIO = Path("-")
 
@@ -36,26 +32,8 @@ class ShardType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return Shard(int(found[1]), int(found[2]))
 
 
-class FloorsType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """`0.7,0.8`: a predicted IoU and a stability score."""
-
-    name = "floors"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Both numbers of an option's text."""
-        try:
-            iou, stability = map(float, str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not two numbers such as 0.7,0.8", param, ctx)
-        if not (math.isfinite(iou) and stability <= 1):
-            self.fail("a stability score is 1 or less, and both are finite", param, ctx)
-        return iou, stability
-
-
-FLOORS = (0.7, 0.8)
-
 # fmt: off
-RUN_OPTIONS = (
+INPUT_OPTIONS = (
     click.option(
         "--input", "inputs", type=PATH, multiple=True, metavar="PATH",
         help="An image, or a folder of images; - for paths on stdin, which are begun as they "
@@ -73,21 +51,8 @@ RUN_OPTIONS = (
         help="The folder to write to; made if it is not there. - for stdout, as ndjson.  "
         "[required]",
     ),
-    *FORMAT_OPTIONS,
-    click.option(
-        "--convert-to-rle", is_flag=True, help="The reference's name for --format rle."
-    ),
-    ROI_OPTION,
-    click.option(
-        "--save-candidates", is_flag=True, help="Keep what the masks are selected from as well, so "
-        "that amg select can turn thresholds and other settings without the model: a file an "
-        "image in DIR/candidates."
-    ),
-    click.option(
-        "--candidate-floors", type=FloorsType(), metavar="IOU,STABILITY",
-        help="Predicted IoU and stability score over which --save-candidates keeps them. "
-        f"[default: {FLOORS[0]:g},{FLOORS[1]:g}, or the thresholds where those are lower]",
-    ),
+)
+RECORD_OPTIONS = (
     click.option("--recursive", is_flag=True, help="Search sub-folders; the output mirrors them."),
     click.option(
         "--on-exists", type=click.Choice(["error", "skip", "overwrite"]), default="error",
@@ -130,20 +95,11 @@ RUN_OPTIONS = (
 def wanted_formats(values: Mapping[str, Any]) -> list[str]:
     """The formats that the options name. Raises click's usage error where two contradict."""
     formats = list(dict.fromkeys(values["formats"]))
-    if values["convert_to_rle"]:
-        if formats:
-            raise click.UsageError("--convert-to-rle is --format rle; give it so beside another")
-        formats = ["rle"]
     if values["output"] == STDIO:
         if formats not in ([], ["ndjson"]):
             raise click.UsageError("--output - writes ndjson, and no other format")
         return ["ndjson"]
-    return (formats or ["png"]) + ([CANDIDATES] if values["save_candidates"] else [])
-
-
-def given_floors(values: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Predicted IoU and stability score over which candidates are kept; None where they are not."""
-    return (values["candidate_floors"] or FLOORS) if values["save_candidates"] else None
+    return formats or ["png"]
 
 
 def check_given(values: Mapping[str, Any]) -> None:
@@ -164,7 +120,3 @@ def check_given(values: Mapping[str, Any]) -> None:
         raise click.UsageError("--input - needs a stdin")
     if values["shard"].count > 1 and values["output"] == STDIO:
         raise click.UsageError("--shard needs a folder to write to")
-    if values["save_candidates"] and values["output"] == STDIO:
-        raise click.UsageError("--save-candidates needs a folder to write to")
-    if values["candidate_floors"] and not values["save_candidates"]:
-        raise click.UsageError("--candidate-floors goes with --save-candidates")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import sys
 from collections import Counter
@@ -17,11 +16,9 @@ from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed
 from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
 from amg_cli.cli.format_options import given_options
-from amg_cli.cli.model_options import model_settings
-from amg_cli.cli.options import generation_config
-from amg_cli.cli.region_option import recorded_region
 from amg_cli.cli.report import Report
-from amg_cli.cli.run_options import STDIO, given_floors
+from amg_cli.cli.run_options import STDIO
+from amg_cli.cli.run_task import RunTask
 from amg_cli.cli.work import engine_and_work
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
@@ -35,34 +32,38 @@ if TYPE_CHECKING:
 GO_ON = "finished images are kept; the same command goes on from here"
 
 
-def do_run(values: Mapping[str, Any], formats: list[str]) -> int:
+def do_run(values: Mapping[str, Any], formats: list[str], task: RunTask) -> int:
     """Plan, load the model if there is work, do it, report. -> the exit code."""
     sources = _sources(values)
-    plan = _plan(values, formats, sources)
+    plan = _plan(values, formats, sources, task)
     if values["dry_run"]:
         from amg_cli.cli.dry_run import dry_run
 
-        return dry_run(values, plan, next(iter(sources.batches)))
+        return dry_run(values, plan, task, next(iter(sources.batches)))
     if values["output"] == STDIO:
-        return _to_stdout(values, plan, sources)
+        return _to_stdout(values, plan, task, sources)
     with interrupted_with(GO_ON), Run.opened(plan) as run:
-        return _to_folder(values, plan, run, sources)
+        return _to_folder(values, plan, task, sources, run)
 
 
-def _to_folder(values: Mapping[str, Any], plan: Plan, run: Run, sources: Sources) -> int:
+def _to_folder(
+    values: Mapping[str, Any], plan: Plan, task: RunTask, sources: Sources, run: Run
+) -> int:
     """A run whose outputs and record are in a folder."""
+    refused = task.refused(sources.listed)
     counts: Counter[Status] = Counter()
     to_do: Iterable[tuple[Source, Entry]] = _to_do(run, sources, counts)
     total = None
     if sources.total is not None:
         to_do = list(to_do)
         total = len(to_do)
-    with Report(total, quiet=values["quiet"], timings=values["timings"]) as report:
+    with _report(values, task, total) as report:
+        report.refused(refused)
         if isinstance(to_do, list):
             report.names(to_do, plan)
         if total != 0:
-            jobs = (run.job(source, entry) for source, entry in to_do)
-            with closing(_outcomes(values, jobs, plan, total)) as outcomes:
+            jobs = (task.given(run.job(source, entry), source) for source, entry in to_do)
+            with closing(_outcomes(values, jobs, plan, task, total)) as outcomes:
                 for outcome in outcomes:
                     run.record(outcome)
                     report.add(outcome)
@@ -84,20 +85,22 @@ def _to_do(run: Run, sources: Sources, counts: Counter[Status]) -> Iterator[tupl
                 yield source, entry
 
 
-def _to_stdout(values: Mapping[str, Any], plan: Plan, sources: Sources) -> int:
+def _to_stdout(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: Sources) -> int:
     """A run without a folder: a line of JSON an image, each as soon as it is there."""
     from amg_cli.batch.job import Job
     from amg_cli.formats.ndjson import line_of, line_of_failure
 
+    refused = task.refused(sources.listed)
     every = itertools.chain.from_iterable(sources.batches)
     jobs = (
-        Job(source.path, (), number, plain_name(source.relative), source.file)
+        task.given(Job(source.path, (), number, plain_name(source.relative), source.file), source)
         for number, source in enumerate(every, 1)
     )
     with (
-        Report(sources.total, quiet=values["quiet"], timings=values["timings"]) as report,
-        closing(_outcomes(values, jobs, plan, sources.total)) as outcomes,
+        _report(values, task, sources.total) as report,
+        closing(_outcomes(values, jobs, plan, task, sources.total)) as outcomes,
     ):
+        report.refused(refused)
         for outcome in outcomes:
             job = outcome.job
             line = line_of_failure(job.number, job.file_name, outcome.error)
@@ -111,10 +114,11 @@ def _outcomes(
     values: Mapping[str, Any],
     jobs: Iterable[Job],
     plan: Plan,
+    task: RunTask,
     total: int | None,
 ) -> Generator[Outcome, None, None]:
     """What becomes of the jobs, which the model is loaded for. total: None for not known yet."""
-    engine, work = engine_and_work(values, plan, total)
+    engine, work = engine_and_work(values, plan, task, total)
     from amg_cli.batch.engine import run_on
 
     return run_on(engine, jobs, work)
@@ -131,20 +135,19 @@ def _sources(values: Mapping[str, Any]) -> Sources:
     if values["input_list"] is not None:
         listed = listed_sources(values["input_list"], values["null"])
         sources = list({s.identity: s for s in (*sources, *listed)}.values())
-    return Sources([sources], len(sources))
+    return Sources([sources], len(sources), sources)
 
 
-def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources) -> Plan:
+def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources, task: RunTask) -> Plan:
     settings = {
+        "task": task.name,
         "weights": weights_sha256(values["checkpoint"], values["model_type"]),
         "image_size": values["image_size"],
         "precision": "fp32" if values["precision"] == "auto" else values["precision"],
         "compiled": values["compiled"],
         "stretch": values["stretch"],
         "threads": _threads(values, sources),
-        "roi": recorded_region(values),
-        "candidate_floors": list(given_floors(values) or ()) or None,
-        **dataclasses.asdict(generation_config(values, model_settings(values))),
+        **task.settings,
     }
     return Plan(
         output=values["output"],
@@ -166,6 +169,10 @@ def _threads(values: Mapping[str, Any], sources: Sources) -> int:
         if "threads" in recorded:
             return int(recorded["threads"])
     return choose_threads(sources.total, values["workers"])
+
+
+def _report(values: Mapping[str, Any], task: RunTask, total: int | None) -> Report:
+    return Report(total, values["quiet"], values["timings"], task.has_masks)
 
 
 def _check_failures(report: Report, most: int | None) -> None:

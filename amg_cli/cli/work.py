@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from amg_cli.cli.model_options import ModelOptions, given_reading, model_settings
-from amg_cli.cli.options import generation_config
-from amg_cli.cli.region_option import given_region
-from amg_cli.cli.run_options import given_floors
+from amg_cli.cli.model_options import ModelOptions, given_reading
+from amg_cli.cli.run_task import RunTask
 
 if TYPE_CHECKING:
     from amg_cli.batch.local import Work
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def engine_and_work(
-    values: Mapping[str, Any], plan: Plan, nb_images: int | None
+    values: Mapping[str, Any], plan: Plan, task: RunTask, nb_images: int | None
 ) -> tuple[Engine, Work]:
     """The model loaded, and how it is used for so many images; None where that is not known yet."""
     # These load torch, which --help, usage errors and a run with nothing left must not wait for.
@@ -32,16 +30,13 @@ def engine_and_work(
     if options.compiled:
         for device in devices:
             check_compilable(device)
-    own = model_settings(values)
     set_threads(1)  # so that what is forked has no threads
     work = Work(
-        replace(options, device=str(devices[0]), compiled=False, threads=None).load(own),
-        generation_config(values, own),
+        replace(options, device=str(devices[0]), compiled=False, threads=None).load(task.own),
+        task.make(),
         tuple(plan.image_formats),
         plan.options,
         reading=given_reading(values),
-        floors=given_floors(values),
-        roi=given_region(values),
         timed=values["timings"],
         compiled=options.compiled,
     )

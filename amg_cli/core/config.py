@@ -254,6 +254,12 @@ class GenerationConfig:
         return area_px(self.min_area, size_hw), area_px(self.max_area, size_hw)
 
 
+def settings_of_edges() -> list[str]:
+    """The names of those that edges go by: of proposing, thresholds and duplicates."""
+    thresholds = ["pred_iou_thresh", "stability_score_thresh"]
+    return [*settings_of_proposing(), *thresholds, "nms", "box_nms_thresh", "crop_nms_thresh"]
+
+
 def settings_of_proposing() -> list[str]:
     """The names of those that `propose` alone goes by, so that candidates have them for good."""
     settings = dataclasses.fields(GenerationConfig)

@@ -22,6 +22,7 @@ class Mask:
     point_xy:        the prompt, in pixels of the image
     crop_box_xyxy:   the crop the mask was found in; right and bottom *exclusive*
     category, category_score: what it is of, and how sure that is, in [0, 1]
+    category_id:     the category's number in the data set that it is from
     parent, id:      its number among the image's masks, and that of the mask it is a part of
     """
 
@@ -33,6 +34,7 @@ class Mask:
     crop_box_xyxy: tuple[int, int, int, int] | None = None
     category: str | None = None
     category_score: float | None = None
+    category_id: int | None = None
     parent: int | None = None
     id: int | None = None
 

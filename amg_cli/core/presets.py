@@ -42,3 +42,12 @@ PRESETS = {
         },
     ),
 }
+
+
+# Of edges: 16 by 16 points, three masks each and none filtered, box NMS at .7.
+# Source: Kirillov et al. 2023, "Segment Anything", appendix D.2.
+EDGE_RECIPE: Mapping[str, Any] = {
+    "points_per_side": 16,
+    "pred_iou_thresh": 0.0,
+    "stability_score_thresh": 0.0,
+}

@@ -25,6 +25,7 @@ class FormatOptions:
     polygon_tolerance: how far an outline may lie from the mask's, in pixels, to have fewer corners
     cutout_margin: pixels of the photograph around a cut-out object
     val_share: of the images, in [0, 1], the part that is for validation
+    edge_bits: of a pixel of edges, 8 or 16
     """
 
     category: str = "object"
@@ -32,6 +33,7 @@ class FormatOptions:
     polygon_tolerance: float = 0.0
     cutout_margin: int = 0
     val_share: float = 0.0
+    edge_bits: int = 8
 
     def category_of(self, mask: Mask) -> str:
         """The mask's own, or that of all."""

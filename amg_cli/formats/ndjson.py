@@ -7,7 +7,7 @@
 
 All on one line. `segmentation` is COCO RLE; `bbox` is COCO's, of all pixels of the mask, so both
 sides are one more than in the reference's files. What is not known of a mask is left out. An image
-without masks has an empty list.
+without masks has an empty list; one that has a number or name in a data set has `data_set_id`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ from amg_cli.formats.format import Output, RunFormat
 from amg_cli.formats.result import Result
 from amg_cli.formats.text import begins
 
-_OPTIONAL = ("category", "category_score", "parent")
+_OPTIONAL = ("category", "category_score", "category_id", "parent")
 
 
 def line_of(result: Result) -> str:
     """The line of an image, with its end."""
     height, width = result.image_hw
-    values = {
+    values: dict[str, Any] = {
         "image_id": result.number,
         "name": result.name,
         "file_name": result.file_name,
         "width": width,
         "height": height,
-        "masks": [_record(number, mask) for number, mask in result.numbered],
     }
+    if result.data_set_id is not None:
+        values["data_set_id"] = result.data_set_id
+    values["masks"] = [_record(number, mask) for number, mask in result.numbered]
     return json.dumps(values, separators=(",", ":")) + "\n"
 
 
@@ -78,6 +80,7 @@ def result_of(line: str | bytes) -> Result:
             file_name=str(values["file_name"]),
             image_hw=(int(values["height"]), int(values["width"])),
             masks=tuple(_mask(record) for record in values["masks"]),
+            data_set_id=values.get("data_set_id"),
         )
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"no line of an image's masks ({error!r})") from error

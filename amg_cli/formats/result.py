@@ -27,8 +27,10 @@ class Result:
     source:    the image's file, its whole path; empty where that is not known
     categories: the names of all categories of the data set that it is from, in their order, so that
         they are numbered alike in each part of it; empty where there is no such list
+    data_set_id: the image's own number or name in that data set; None where there is none
     image_rgb: (H, W, 3) uint8, its pixels, while they are at hand
     candidates: what its masks were selected from, likewise
+    edges:     (H, W) float32 in [0, 1], how much of an edge each pixel is, likewise
     """
 
     number: int
@@ -38,8 +40,10 @@ class Result:
     masks: Sequence[Mask]
     source: str = field(default="", compare=False)
     categories: tuple[str, ...] = field(default=(), compare=False)
+    data_set_id: int | str | None = None
     image_rgb: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
     candidates: Candidates | None = field(default=None, compare=False, repr=False)
+    edges: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     @property
     def numbered(self) -> Iterator[tuple[int, Mask]]:

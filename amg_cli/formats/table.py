@@ -13,6 +13,7 @@ _MODULES = {
     "png": "reference_png",
     "rle": "reference_rle",
     "coco": "coco",
+    "coco-results": "coco_results",
     "ndjson": "ndjson",
     "sa1b": "sa1b",
     "yolo": "yolo",
@@ -25,13 +26,14 @@ _MODULES = {
     "overlay": "overlay",
 }
 FORMATS = tuple(_MODULES)
-CANDIDATES = "candidates"  # not masks yet, so that it is not one of FORMATS
+CANDIDATES, EDGES = "candidates", "edges"  # no masks, so that they are none of FORMATS
 
 
 @cache
 def format_of(name: str) -> ImageFormat | RunFormat:
-    """The format of a name in `FORMATS`, or of CANDIDATES."""
-    module = import_module(f"amg_cli.formats.{(_MODULES | {CANDIDATES: CANDIDATES})[name]}")
+    """The format of a name in `FORMATS`, or of CANDIDATES or EDGES."""
+    modules = _MODULES | {CANDIDATES: CANDIDATES, EDGES: EDGES}
+    module = import_module(f"amg_cli.formats.{modules[name]}")
     return cast("ImageFormat | RunFormat", module.FORMAT)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.config import GenerationConfig
@@ -15,6 +17,7 @@ from amg_cli.core.mask import Mask
 from amg_cli.generation.drawing import draw_masks
 from amg_cli.generation.predict import Encoded
 from amg_cli.generation.prompts import Prompts
+from amg_cli.models.kinds import Decoded
 from amg_cli.models.sam import Sam
 
 OFFSET = GenerationConfig().stability_score_offset
@@ -23,17 +26,25 @@ OFFSET = GenerationConfig().stability_score_offset
 @in_own_precision
 @torch.inference_mode()
 def prompted_masks(
-    model: Sam, encoded: Encoded, prompts: Prompts, multimask: bool = True
+    model: Sam,
+    encoded: Encoded,
+    prompts: Prompts,
+    multimask: bool = True,
+    refine: bool = False,
 ) -> list[list[Mask]]:
     """The masks of each of N prompts, in the model's order, but those without a pixel.
 
     `point_xy` of a mask is its prompt's first point, or its first box's centre; None where it has
-    neither. Arguments and errors as of `predict`.
+    neither. Arguments and errors as of `predict`; and
+    refine: prompt once more, by the answer's best mask as well, in logits
     """
     frame = encoded.frame
     height, width = frame.image_hw
     given = prompts.in_input(frame, encoded.mask_hw, model.device)
     decoded = model.decode(encoded.embedding, given, multimask)
+    if refine:
+        given = replace(given, masks=_best(decoded)[:, None])
+        decoded = model.decode(encoded.embedding, given, multimask)
     scores = decoded.scores.cpu()
     drawn = draw_masks(frame, decoded.logits().cpu(), model.config.mask_threshold, OFFSET)
     found: list[list[Mask]] = []
@@ -56,6 +67,15 @@ def prompted_masks(
                 )
         found.append(masks)
     return found
+
+
+def _best(decoded: Decoded) -> Tensor:
+    """Of each prompt's masks the one of the highest score, in logits: (N, H', W')."""
+    count, nb_masks = decoded.scores.shape
+    ranks = torch.arange(nb_masks, dtype=torch.int64, device=decoded.scores.device)
+    if not count:
+        return decoded.logits()
+    return decoded.logits(decoded.scores.argmax(dim=1, keepdim=True) == ranks)
 
 
 def _points(prompts: Prompts) -> list[tuple[float, float] | None]:

@@ -100,6 +100,24 @@ class Prompts:
         return InputPrompts(**{name: value.to(device) for name, value in given.items()})
 
 
+def why_outside(prompts: Prompts, image_hw: tuple[int, int]) -> str:
+    """Why a prompt has no meaning on an image of that size; empty where it has one."""
+    height, width = image_hw
+    size = f"an image of {width} x {height} pixels"
+    if prompts.points_xy is not None:
+        for x, y in np.asarray(prompts.points_xy).reshape(-1, 2):
+            if not (0 <= x <= width and 0 <= y <= height):
+                return f"the point {x:g},{y:g} is outside {size}"
+    if prompts.boxes_xyxy is not None:
+        for x0, y0, x1, y1 in np.asarray(prompts.boxes_xyxy).reshape(-1, 4):
+            named = f"the box {x0:g},{y0:g},{x1:g},{y1:g}"
+            if x0 >= x1 or y0 >= y1:
+                return f"{named} has no area"
+            if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+                return f"{named} is outside {size}"
+    return ""
+
+
 def _numbers(
     name: str, value: Any, wanted: str, dimensions: tuple[int, ...], last: int | None = None
 ) -> NDArray[Any] | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from amg_cli.models.sam import Sam
 # many embedding cells together, which is 16 for the published models, and at most MAX_GROUP: the
 # tokens' own weights are read once a group, and the prompts' images must stay in a cache.
 CELLS_A_GROUP, MAX_GROUP = 16 * 4096, 64
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,38 @@ def candidates_for(
 
 
 def _propose_on_cpu(model: Sam, crop: EncodedView, config: GenerationConfig) -> list[Candidates]:
-    """The candidates of one batch of points after another; several are worked on at once.
+    """The candidates of one batch of points after another."""
+
+    def measured(passing: LowRes) -> Candidates:
+        """Without what they were drawn from, which is a batch's alone."""
+        return _measure(passing, crop, model.config.mask_threshold, config)[0]
+
+    return _in_batches(model, crop, config, measured)
+
+
+@in_own_precision
+@torch.inference_mode()
+def propose_with_logits(
+    model: Sam, crop: EncodedView, config: GenerationConfig
+) -> tuple[Candidates, Tensor]:
+    """As `propose`, of one view; and the logits of its K candidates, (K, h, w), on the CPU.
+
+    These are a quarter of a megabyte a mask for the published models.
+    """
+
+    def drawn(passing: LowRes) -> tuple[Candidates, Tensor]:
+        """The candidates of a batch, and their logits."""
+        found, places = _measure(passing, crop, model.config.mask_threshold, config)
+        return found, passing.low_res[places]
+
+    candidates, low_res = zip(*_in_batches(model, crop, config, drawn), strict=True)
+    return Candidates.concat(candidates), torch.cat(low_res)
+
+
+def _in_batches(
+    model: Sam, crop: EncodedView, config: GenerationConfig, of_batch: Callable[[LowRes], T]
+) -> list[T]:
+    """What is made of the masks of each batch of points; several are worked on at once.
 
     A batch is whole groups, as many as a worker's share of points_per_batch needs.
     """
@@ -109,12 +142,11 @@ def _propose_on_cpu(model: Sam, crop: EncodedView, config: GenerationConfig) -> 
     groups = list(enumerate(torch.split(crop.input_xy(), size)))
     at_a_time = -(-config.points_per_batch // (size * nb_workers()))
 
-    def of_batch(first: int) -> Candidates:
-        """Those of the groups from `first` on."""
-        passing = _decode(model, crop, config, groups[first : first + at_a_time], size)
-        return _measure(passing, crop, model.config.mask_threshold, config)
+    def from_group(first: int) -> T:
+        """That of the groups from `first` on."""
+        return of_batch(_decode(model, crop, config, groups[first : first + at_a_time], size))
 
-    return in_parallel(of_batch, range(0, len(groups), at_a_time))
+    return in_parallel(from_group, range(0, len(groups), at_a_time))
 
 
 def _decode(
@@ -124,14 +156,18 @@ def _decode(
     groups: Sequence[tuple[int, Tensor]],
     size: int,
 ) -> LowRes:
-    """Decode groups of up to `size` points, numbered, and draw the masks that pass the score."""
+    """Decode groups of up to `size` points, numbered, and draw the masks that pass the score.
+
+    They are on the CPU, wherever the model is.
+    """
     numbers = torch.arange(size, dtype=torch.int64, device="cpu")
     labels = torch.full((size, 1), FOREGROUND, dtype=torch.int64, device="cpu")
     low_res, pred_iou, prompt = [], [], []
     for number, group in groups:
         padded = group[numbers.clamp(max=len(group) - 1)]
         with timed("prompts"):
-            decoded = model.decode(crop.embedding, Prompts(padded[:, None], labels))
+            prompts = Prompts(padded[:, None].to(model.device), labels.to(model.device))
+            decoded = model.decode(crop.embedding, prompts)
         keep = high_pred_iou(decoded.scores, config)
         keep[len(group) :] = False
         with timed("logits"):
@@ -140,13 +176,16 @@ def _decode(
         count("candidates", len(group) * keep.shape[1])
         pred_iou.append(decoded.scores[keep])
         prompt.append(number * size + keep.nonzero()[:, 0])
-    return LowRes(torch.cat(low_res), torch.cat(pred_iou), torch.cat(prompt))
+    return LowRes(torch.cat(low_res).cpu(), torch.cat(pred_iou).cpu(), torch.cat(prompt).cpu())
 
 
 def _measure(
     passing: LowRes, crop: EncodedView, threshold: float, config: GenerationConfig
-) -> Candidates:
-    """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge."""
+) -> tuple[Candidates, Tensor]:
+    """Masks at the image's size, but those that are unstable, empty or cut by the crop's edge.
+
+    -> K candidates, and which of those passing they are: (K,)
+    """
     rles, boxes, areas, stability, kept = [], [], [], [], []
     masks = draw_masks(crop.frame, passing.low_res, threshold, config.stability_score_offset)
     for i in range(len(passing.low_res)):
@@ -174,7 +213,8 @@ def _measure(
     candidates = crop.candidates(
         rles, boxes_xyxy, areas_px, passing.pred_iou[kept], scores, passing.prompt[kept]
     )
-    return candidates[~crop.is_cut(boxes_xyxy)]
+    is_whole = ~crop.is_cut(boxes_xyxy)
+    return candidates[is_whole], torch.tensor(kept, dtype=torch.int64, device="cpu")[is_whole]
 
 
 def _changes(mask: DrawnMask, crop: EncodedView) -> NDArray[np.int64]:

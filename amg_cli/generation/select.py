@@ -43,7 +43,7 @@ def select(candidates: Candidates, config: GenerationConfig, roi: Any = None) ->
         if not config.of_the_reference:
             candidates = candidates[_allowed(candidates, config)]
     with timed("nms"):
-        candidates = _without_duplicates(candidates, config)
+        candidates = candidates[without_duplicates(candidates, config)]
         if config.min_mask_region_area > 0:
             candidates = _without_small_regions(candidates, config)
         masks = candidates.masks()
@@ -106,23 +106,30 @@ def _allowed(candidates: Candidates, config: GenerationConfig) -> Tensor:
     return allowed(candidates.areas_px, candidates.boxes_xyxy, candidates.image_hw, config)
 
 
-def _without_duplicates(candidates: Candidates, config: GenerationConfig) -> Candidates:
-    """Suppression within each crop by predicted IoU, then between views: the smaller crop wins."""
-    kept = []
+def without_duplicates(candidates: Candidates, config: GenerationConfig) -> Tensor:
+    """Suppression within each crop by predicted IoU, then between views: the smaller crop wins.
+
+    -> (K,), the indices of those that stay, best first
+    """
+    kept = [torch.empty(0, dtype=torch.int64, device="cpu")]
     for members in _by_crop(candidates.crop_boxes_xyxy):
         in_crop = candidates[members]
-        kept.append(_survivors(in_crop, in_crop.pred_iou, config.box_nms_thresh, config.nms))
-    candidates = Candidates.concat(kept) if kept else candidates
+        stay = _survivors(in_crop, in_crop.pred_iou, config.box_nms_thresh, config.nms)
+        kept.append(members[stay])
+    indices = torch.cat(kept)
     if candidates.nb_views == 1:
-        return candidates
+        return indices
+    candidates = candidates[indices]
     smallness = 1 / box_area(candidates.crop_boxes_xyxy)
-    return _survivors(candidates, smallness, config.crop_nms_thresh, config.nms)
+    return indices[_survivors(candidates, smallness, config.crop_nms_thresh, config.nms)]
 
 
 def _survivors(
     candidates: Candidates, scores: Tensor, iou_thresh: float, by: str = "box"
-) -> Candidates:
-    """Those that stay in suppression by `scores`, (N,), best first. by: as of the setting `nms`
+) -> Tensor:
+    """Indices of those that stay in suppression by `scores`, (N,), best first. -> (K,)
+
+    by: as of the setting `nms`
 
     A box one pixel wide or high has no area, and an IoU of 0/0 suppresses nothing in the reference,
     nor in `nms`: an image as thin got hundreds of copies of one mask. Here such boxes have an IoU
@@ -130,17 +137,18 @@ def _survivors(
     Source: the reference generator, steps 8 to 10, but for that.
     """
     if by == "mask":
-        return candidates[mask_nms(candidates, scores, iou_thresh)]
-    kept = candidates[nms(candidates.boxes_xyxy, scores, iou_thresh if by == "box" else 1.0)]
+        return mask_nms(candidates, scores, iou_thresh)
+    kept = nms(candidates.boxes_xyxy, scores, iou_thresh if by == "box" else 1.0)
     if by == "off":
         return kept
-    is_flat = box_area(kept.boxes_xyxy) == 0
+    is_flat = box_area(candidates.boxes_xyxy[kept]) == 0
     if iou_thresh >= 1 or not is_flat.any():
         return kept
     is_first, before = torch.ones_like(is_flat), set()
     for i in is_flat.nonzero()[:, 0].tolist():
-        is_first[i] = kept.rles[i]["counts"] not in before
-        before.add(kept.rles[i]["counts"])
+        counts = candidates.rles[int(kept[i])]["counts"]
+        is_first[i] = counts not in before
+        before.add(counts)
     return kept[is_first]
 
 
@@ -169,4 +177,4 @@ def _without_small_regions(candidates: Candidates, config: GenerationConfig) -> 
     mended = replace(candidates, rles=tuple(rles), boxes_xyxy=boxes, areas_px=areas)
     threshold = max(config.box_nms_thresh, config.crop_nms_thresh)
     scores = torch.tensor(unchanged, dtype=torch.float32, device="cpu")
-    return _survivors(mended, scores, threshold, config.nms)
+    return mended[_survivors(mended, scores, threshold, config.nms)]

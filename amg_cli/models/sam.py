@@ -34,6 +34,7 @@ class Sam(nn.Module):
     name: of the known model that it is, such as vit_t; empty for one that was not loaded
     checkpoint: the file that its weights are of, if they are of one
     settings: of `GenerationConfig`, by name, those whose default is another for it
+    refines_boxes: whether a second prompt, by the mask found, betters the masks of boxes
     """
 
     def __init__(self, config: SamConfig) -> None:
@@ -43,6 +44,7 @@ class Sam(nn.Module):
         self.name = ""
         self.checkpoint: Path | None = None
         self.settings: Mapping[str, Any] = {}
+        self.refines_boxes = True
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(
             config.embed_dim, config.mask_hidden_dim, config.pad_points

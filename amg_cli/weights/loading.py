@@ -93,7 +93,7 @@ def load_checkpoint(
         model = Sam(config)
     model.load_state_dict(singles, strict=True, assign=True)
     model.name, model.checkpoint = known.name, path
-    model.settings = own_settings(path)
+    model.settings, model.refines_boxes = own_settings(path), known.refines_boxes
     return model
 
 

@@ -20,6 +20,7 @@ class KnownModel:
     size_bytes, sha256: of that file
     licence:    of the weights
     settings:   of `GenerationConfig`, by name, those whose default is another for it
+    refines_boxes: whether a second prompt, by the mask found, betters the masks of boxes
     """
 
     name: str
@@ -29,6 +30,7 @@ class KnownModel:
     sha256: str
     licence: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    refines_boxes: bool = True
 
     @property
     def filename(self) -> str:

@@ -1,0 +1,1 @@
+"""What is made of prompts and masks: instances of boxes, edges."""

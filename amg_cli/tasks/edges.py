@@ -1,0 +1,159 @@
+"""Edges without having learnt any: where the masks of a grid of points end.
+
+Source of the recipe: Kirillov et al. 2023, "Segment Anything", section 7.2 and its appendix.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amg_cli.core.candidates import Candidates
+from amg_cli.core.config import GenerationConfig
+from amg_cli.core.frame import Frame
+from amg_cli.core.image import ImageLike, as_rgb
+from amg_cli.core.presets import EDGE_RECIPE
+from amg_cli.generation.arguments import check_arguments
+from amg_cli.generation.encoded_view import EncodedView
+from amg_cli.generation.propose import propose_with_logits
+from amg_cli.generation.select import without_duplicates
+from amg_cli.generation.views import View, views
+from amg_cli.models.sam import Sam
+
+MARGIN_PX = 2  # of a mask's box: its outer boundary lies in it, and all that Sobel looks at there
+NEIGHBOURS = np.ones((3, 3), np.uint8)
+SIGMA_PX = 1.0  # of the smoothing by which an edge's direction is found
+TIE = 1.01  # how much stronger a neighbour must be to thin a pixel away: rounding breaks ties
+
+Window = tuple[slice, slice]
+
+
+def edges(
+    image_rgb: ImageLike,
+    model: Sam,
+    config: GenerationConfig | None = None,
+    *,
+    thin: bool = True,
+) -> NDArray[np.float32]:
+    """How much of an edge each pixel is, in [0, 1]; of a photograph the strongest is 1. -> (H, W)
+
+    Of each mask that is no duplicate, the Sobel gradient of its probabilities along its outer
+    boundary; of all masks the largest, scaled so that the strongest is 1.
+
+    image_rgb: (H, W, 3) uint8, as for `generate`
+    config: of the grid, the crops, thresholds and duplicates, other settings changing nothing; None
+        for the recipe's
+    thin: leave of each edge the ridge alone
+    Errors as of `generate`.
+    """
+    config = GenerationConfig(**EDGE_RECIPE) if config is None else config
+    check_arguments(image_rgb, model, config)
+    pixels = as_rgb(image_rgb)
+    strength = np.zeros(pixels.shape[:2], np.float32)
+    for window, edge in _edges_of_masks(model, pixels, config):
+        np.maximum(strength[window], edge, out=strength[window])
+    strength /= max(float(strength.max()), np.finfo(np.float32).tiny)
+    return thinned(strength) if thin else strength
+
+
+def thinned(strength: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The ridges of an edge map, (H, W): 0 where a neighbour across the edge is stronger.
+
+    Across is where the smoothed map is bent most.
+    Source: Canny, "A Computational Approach to Edge Detection", PAMI 1986.
+    """
+    smooth = cv2.GaussianBlur(strength, (0, 0), SIGMA_PX)
+    xx, yy, xy = (cv2.Sobel(smooth, cv2.CV_32F, *order) for order in ((2, 0), (0, 2), (1, 1)))
+    across = 0.5 * np.arctan2(2 * xy, xx - yy) + np.pi / 2
+    y, x = np.indices(strength.shape, dtype=np.float32)
+    dx, dy = np.cos(across), np.sin(across)
+    beside = [cv2.remap(smooth, x + side * dx, y + side * dy, cv2.INTER_LINEAR) for side in (-1, 1)]
+    is_ridge = TIE * smooth >= np.maximum(*beside)
+    return np.where(is_ridge, strength, np.float32(0))
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The masks of one view that are no duplicates there. K of them.
+
+    low_res: (K, h, w), their logits; top_left: the view's first pixel in the image, row and column
+    """
+
+    candidates: Candidates
+    low_res: Tensor
+    frame: Frame
+    top_left: tuple[int, int]
+
+    @staticmethod
+    def of(model: Sam, pixels: NDArray[np.uint8], view: View, config: GenerationConfig) -> _Drawn:
+        """Those that the model finds."""
+        encoded = EncodedView.of(model, pixels, view)
+        candidates, low_res = propose_with_logits(model, encoded, config)
+        kept = without_duplicates(candidates, config)
+        return _Drawn(candidates[kept], low_res[kept], encoded.frame, encoded.top_left)
+
+
+def _edges_of_masks(
+    model: Sam, pixels: NDArray[np.uint8], config: GenerationConfig
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """The edge of each mask that is kept, one at a time, and the part of the image it lies in."""
+    looks = views((pixels.shape[0], pixels.shape[1]), config)
+    drawn = [_Drawn.of(model, pixels, view, config) for view in looks]
+    every = replace(Candidates.empty(), nb_views=len(looks))
+    every = Candidates.concat([every, *(of_view.candidates for of_view in drawn)])
+    kept = set(without_duplicates(every, config).tolist())
+    number = itertools.count()
+    for of_view in drawn:
+        rows, columns = _axes(of_view.frame, of_view.low_res)
+        top, left = of_view.top_left
+        for box, low_res in zip(
+            of_view.candidates.boxes_xyxy.tolist(), of_view.low_res, strict=True
+        ):
+            if next(number) not in kept:
+                continue
+            y, x = (
+                slice(max(0, first - start - MARGIN_PX), last - start + MARGIN_PX + 1)
+                for first, last, start in ((box[1], box[3], top), (box[0], box[2], left))
+            )
+            logits = (rows[y] @ low_res @ columns[x].T).numpy()
+            edge = _edge(logits, model.config.mask_threshold)
+            height, width = edge.shape
+            in_image = (top + y.start, left + x.start)
+            yield (
+                (
+                    slice(in_image[0], in_image[0] + height),
+                    slice(in_image[1], in_image[1] + width),
+                ),
+                edge,
+            )
+
+
+def _edge(logits: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+    """The gradient of a mask's probabilities, but for what is not its outer boundary. (h, w)"""
+    inside = (logits > threshold).astype(np.uint8)
+    boundary = cv2.dilate(inside, NEIGHBOURS) > inside
+    probability = 1 / (1 + np.exp(threshold - logits))
+    across, down = (cv2.Sobel(probability, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    return np.where(boundary, cv2.magnitude(across, down), np.float32(0))
+
+
+def _axes(frame: Frame, low_res: Tensor) -> tuple[Tensor, Tensor]:
+    """What `Frame.to_image_logits` does along each axis: (H, h) and (W, w).
+
+    It is linear and each axis is apart, so that a part of the image can be had by itself.
+    """
+    sizes = zip(low_res.shape[1:], frame.image_hw, frame.resized_hw, frame.input_hw, strict=True)
+    rows, columns = (
+        Frame((image, 1), (resized, 1), (padded, 1))
+        .to_image_logits(torch.eye(cells, dtype=torch.float32, device="cpu")[..., None])[..., 0]
+        .T
+        for cells, image, resized, padded in sizes
+    )
+    return rows, columns
