@@ -54,7 +54,7 @@ class ImageNames:
         for source in sources:
             if found := self.find(source):
                 rank, index = found
-                if index not in best or False:
+                if index not in best or rank < best[index][0]:
                     best[index] = (rank, [source])
                 elif rank == best[index][0]:
                     best[index][1].append(source)

@@ -122,7 +122,7 @@ def _edges_of_masks(
                 slice(max(0, first - start - MARGIN_PX), last - start + MARGIN_PX + 1)
                 for first, last, start in ((box[1], box[3], top), (box[0], box[2], left))
             )
-            logits = (rows[y] @ low_res @ columns[x].T).numpy()
+            logits = rows[y] @ low_res @ columns[x].T
             edge = _edge(logits, model.config.mask_threshold)
             height, width = edge.shape
             in_image = (top + y.start, left + x.start)
@@ -135,11 +135,11 @@ def _edges_of_masks(
             )
 
 
-def _edge(logits: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+def _edge(logits: Tensor, threshold: float) -> NDArray[np.float32]:
     """The gradient of a mask's probabilities, but for what is not its outer boundary. (h, w)"""
-    inside = (logits > threshold).astype(np.uint8)
+    inside = (logits > threshold).numpy().astype(np.uint8)
     boundary = cv2.dilate(inside, NEIGHBOURS) > inside
-    probability = 1 / (1 + np.exp(threshold - logits))
+    probability = (logits - threshold).sigmoid().numpy()
     across, down = (cv2.Sobel(probability, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
     return np.where(boundary, cv2.magnitude(across, down), np.float32(0))
 
