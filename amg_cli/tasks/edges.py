@@ -29,6 +29,7 @@ from amg_cli.models.sam import Sam
 
 MARGIN_PX = 2  # of a mask's box: its outer boundary lies in it, and all that Sobel looks at there
 NEIGHBOURS = np.ones((3, 3), np.uint8)
+LEAST_BEND = 0.01  # of a ridge, in shares of its height: a line a pixel wide has .3 when smoothed
 SIGMA_PX = 1.0  # of the smoothing by which an edge's direction is found
 TIE = 1.01  # how much stronger a neighbour must be to thin a pixel away: rounding breaks ties
 
@@ -66,16 +67,19 @@ def edges(
 def thinned(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     """The ridges of an edge map, (H, W): 0 where a neighbour across the edge is stronger.
 
-    Across is where the smoothed map is bent most.
+    Across is where the smoothed map is bent most; where it is not bent, on a slope, is no ridge.
     Source: Canny, "A Computational Approach to Edge Detection", PAMI 1986.
     """
     smooth = cv2.GaussianBlur(strength, (0, 0), SIGMA_PX)
-    xx, yy, xy = (cv2.Sobel(smooth, cv2.CV_32F, *order) for order in ((2, 0), (0, 2), (1, 1)))
+    xx, yy, xy = (
+        cv2.Sobel(smooth, cv2.CV_32F, *order, scale=0.25) for order in ((2, 0), (0, 2), (1, 1))
+    )
+    bend = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     across = 0.5 * np.arctan2(2 * xy, xx - yy) + np.pi / 2
     y, x = np.indices(strength.shape, dtype=np.float32)
     dx, dy = np.cos(across), np.sin(across)
     beside = [cv2.remap(smooth, x + side * dx, y + side * dy, cv2.INTER_LINEAR) for side in (-1, 1)]
-    is_ridge = TIE * smooth >= np.maximum(*beside)
+    is_ridge = (TIE * smooth >= np.maximum(*beside)) & (bend < -LEAST_BEND * smooth)
     return np.where(is_ridge, strength, np.float32(0))
 
 
@@ -141,7 +145,8 @@ def _edge(logits: Tensor, threshold: float) -> NDArray[np.float32]:
     boundary = cv2.dilate(inside, NEIGHBOURS) > inside
     probability = (logits - threshold).sigmoid().numpy()
     across, down = (cv2.Sobel(probability, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
-    return np.where(boundary, cv2.magnitude(across, down), np.float32(0))
+    # Not by OpenCV's magnitude, whose last bit goes by where in memory its arguments lie.
+    return np.where(boundary, np.sqrt(across * across + down * down), np.float32(0))
 
 
 def _axes(frame: Frame, low_res: Tensor) -> tuple[Tensor, Tensor]:
