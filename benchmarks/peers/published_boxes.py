@@ -1,4 +1,6 @@
-"""The published predictor on boxes: `python published_boxes.py MODULE TYPE FILE IMAGES BOXES DATA_SET OUT`.
+"""The published predictor on boxes.
+
+    python published_boxes.py MODULE TYPE FILE IMAGES BOXES DATA_SET OUT
 
 MODULE is mobile_sam or segment_anything, TYPE a key of its registry, FILE a checkpoint. BOXES is
 COCO results or a COCO data set, DATA_SET names the images. Options: refine=1 for a second prompt by
