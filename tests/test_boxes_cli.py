@@ -254,3 +254,47 @@ def test_a_dry_run_says_what_there_is_to_do(folder):
     assert result.returncode == 0
     assert "3 images, to out as png" in result.stderr
     assert not (folder / "out").exists()
+
+
+def test_converting_a_data_set_to_results_keeps_its_ids(folder):
+    data_set(folder)
+    result = amg(
+        "convert", "instances.json", "--output", "out", "--format", "coco-results", cwd=folder
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads((folder / "out/results.json").read_text())
+    assert [(each["image_id"], each["category_id"]) for each in found] == [
+        (40, 7), (40, 90), (41, 90)
+    ]  # fmt: skip
+
+
+def test_results_of_a_run_without_a_data_set_have_the_ids_of_coco(folder):
+    given = ["--input", "photos", "--output", "out", "--points-per-side", "2", *SMALL_MODEL]
+    more = ["--pred-iou-thresh", "0", "--stability-score-thresh", "0"]
+    formats = ["--format", "coco", "--format", "coco-results"]
+    assert amg(*given, *more, *formats, cwd=folder).returncode == 0
+    found = json.loads((folder / "out/results.json").read_text())
+    written = json.loads((folder / "out/annotations.json").read_text())["annotations"]
+    assert len(found) == len(written) > 0
+    for each, annotation in zip(found, written, strict=True):
+        assert {name: annotation[name] for name in each} == each
+
+
+def test_a_mask_of_no_category_in_a_data_set_has_category_0(folder):
+    write_lines(folder, [LINES[0], {"image": "b.png", "box": [20, 30, 130, 160]}])
+    assert run(folder, "--format", "coco-results").returncode == 0
+    found = json.loads((folder / "out/results.json").read_text())
+    assert [(each["image_id"], each["category_id"]) for each in found] == [
+        ("a.png", 1),
+        ("b.png", 0),
+    ]
+
+
+def test_boxes_of_images_that_arrive_on_stdin(folder):
+    given = ["--detections", "boxes.ndjson", "--input", "-", "--output", "-", *SMALL_MODEL]
+    result = amg("boxes", *given, cwd=folder, input="photos/b.png\nphotos/a.png\n")
+    assert (result.returncode, error_lines(result)) == (0, [])
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["data_set_id"], len(line["masks"])) for line in lines] == [
+        ("b.png", 1), ("a.png", 2)
+    ]  # fmt: skip

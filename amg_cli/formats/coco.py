@@ -128,6 +128,7 @@ def read(path: Path) -> Iterator[Result]:
                 image_hw=size_hw,
                 masks=[_mask(each, names, size_hw, own) for each in annotations[key]],
                 categories=categories,
+                data_set_id=None if own else key,
             )
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: image {key}: not COCO's masks ({error!r})") from error
@@ -153,6 +154,7 @@ def _mask(
         stability_score=float(annotation.get("stability_score", 1.0)),
         category=str(categories.get(category, category)) if category is not None else None,
         category_score=score,
+        category_id=category if isinstance(category, int) and not own else None,
         parent=None if parent is None else parent % IDS_AN_IMAGE,
         id=annotation["id"] % IDS_AN_IMAGE if own else None,
     )

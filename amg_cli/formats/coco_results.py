@@ -3,8 +3,8 @@
     {"image_id": 139, "category_id": 62, "segmentation": {"size": [426, 640], "counts": "…"},
      "bbox": [x, y, w, h], "score": 0.91}
 
-Images and categories have the ids of the data set that the boxes were of; without one, those that
-`coco` gives them.
+Images and categories have the ids of the data set that they are of, and what is of no category there
+has 0; without one, they have those that `coco` gives them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ class _Writer:
     def add(self, result: Result) -> None:
         """Its masks."""
         self._categories.add(result.categories)
-        image_id = result.number if result.data_set_id is None else result.data_set_id
         for mask in result.masks:
-            self._file.write(f"{self._before}\n{json.dumps(self._record(image_id, mask))}")
+            self._file.write(f"{self._before}\n{json.dumps(self._record(result, mask))}")
             self._before = ","
 
     def close(self) -> None:
@@ -40,11 +39,13 @@ class _Writer:
         with self._file:
             self._file.write("[]\n" if self._before == "[" else "\n]\n")
 
-    def _record(self, image_id: int | str, mask: Mask) -> dict[str, Any]:
-        number = self._categories.number_of(mask) + 1
+    def _record(self, result: Result, mask: Mask) -> dict[str, Any]:
+        image_id, category_id = result.data_set_id, mask.category_id
+        if image_id is None:
+            image_id, category_id = result.number, self._categories.number_of(mask) + 1
         return {
             "image_id": image_id,
-            "category_id": number if mask.category_id is None else mask.category_id,
+            "category_id": category_id or 0,
             "segmentation": mask.rle,
             "bbox": coco_box(mask.box_xyxy),
             "score": mask.score,
