@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from amg_cli import GenerationConfig, generate, select
+from amg_cli import GenerationConfig, edges, generate, segment_boxes, select
 from amg_cli.core.rle import decode
 from amg_cli.core.timings import collect
 from amg_cli.generation import on_device
@@ -144,3 +144,25 @@ def test_a_photograph_gives_the_same_masks(real_model, as_on_a_gpu):
     assert isinstance(real_model, Sam)
     assert len(wanted) > 10
     assert_same_masks(found, wanted)
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_boxes_have_the_instances_of_the_way_for_cpus(noise, as_on_a_gpu, refine):
+    model = wide_model()
+    corners = np.sort(np.random.default_rng(0).uniform(0, 1, (70, 2, 2)), axis=1)
+    boxes = (corners * [90, 60]).reshape(-1, 4)  # more than go at a time
+    wanted = segment_boxes(noise, model, boxes, refine=refine)
+    as_on_a_gpu()
+    for a, b in zip(segment_boxes(noise, model, boxes, refine=refine), wanted, strict=True):
+        assert (a.mask is None) == (b.mask is None)
+        if a.mask is not None:
+            assert np.count_nonzero(a.mask.array() != b.mask.array()) <= 2
+
+
+@pytest.mark.parametrize("nb_layers", [0, 1])
+def test_edges_are_those_of_the_way_for_cpus(noise, as_on_a_gpu, nb_layers):
+    config = settings(points_per_side=5, crop_n_layers=nb_layers)
+    wanted = edges(noise, wide_model(), config, thin=False)
+    as_on_a_gpu()
+    found = edges(noise, wide_model(), config, thin=False)
+    assert (np.abs(found - wanted) > 1e-3).mean() < 2e-3
