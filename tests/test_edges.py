@@ -131,6 +131,12 @@ def test_the_default_is_the_recipe(coffee, model, monkeypatch):
     assert (RECIPE.pred_iou_thresh, RECIPE.stability_score_thresh) == (0, 0)
 
 
+def test_strips_are_as_the_whole(coffee, model, monkeypatch):
+    whole = edges(coffee, model, FEW, thin=False)
+    monkeypatch.setattr(task, "STRIP_PX", 500)
+    assert np.abs(edges(coffee, model, FEW, thin=False) - whole).max() < 1e-4
+
+
 def test_masks_are_not_held_at_full_size(coffee, model):
     """Each edge lies in the window of its mask, and is gone when the next one comes."""
     parts = task._edges_of_masks(model, coffee, FEW)
@@ -186,6 +192,21 @@ def test_two_lines_side_by_side_become_one():
     thin = task.thinned(strength)
     assert (thin[3:18, :13].max(axis=1) == 1).all()
     assert (thin[3:18, 14] == np.float32(0.9)).all()
+
+
+def test_tiles_thin_as_the_whole(monkeypatch):
+    strength = np.random.default_rng(0).random((70, 95)).astype(np.float32)
+    strength = cv2.GaussianBlur(strength, (0, 0), 2)
+    whole = task.thinned(strength)
+    monkeypatch.setattr(task, "TILE_PX", 16)
+    assert 100 < np.count_nonzero(whole) < 3000
+    assert (task.thinned(strength) != whole).mean() < 1e-3  # of coordinates that round otherwise
+
+
+def test_a_panorama_is_thinned():
+    strength = np.zeros((9, 40_000), np.float32)
+    strength[4] = 1
+    assert (task.thinned(strength)[:, 10:-10] == strength[:, 10:-10]).all()
 
 
 def test_nothing_thins_to_nothing():

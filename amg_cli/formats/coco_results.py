@@ -3,8 +3,8 @@
     {"image_id": 139, "category_id": 62, "segmentation": {"size": [426, 640], "counts": "…"},
      "bbox": [x, y, w, h], "score": 0.91}
 
-Images and categories have the ids of the data set that they are of, and what is of no category there
-has 0; without one, they have those that `coco` gives them.
+Images and categories have the ids of the data set that they are of, and what is of no category
+there has 0; without one, they have those that `coco` gives them.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Source of the recipe: Kirillov et al. 2023, "Segment Anything", section 7.2 and 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -28,6 +28,9 @@ from amg_cli.generation.views import View, views
 from amg_cli.models.sam import Sam
 
 MARGIN_PX = 2  # of a mask's box: its outer boundary lies in it, and all that Sobel looks at there
+STRIP_PX = 2**21  # pixels of a mask whose gradients are held at a time: some 60 MB
+TILE_PX = 2048  # a side of what is thinned at a time
+TILE_MARGIN_PX = 8  # by which all that thinning looks at is in a tile
 NEIGHBOURS = np.ones((3, 3), np.uint8)
 LEAST_BEND = 0.01  # of a ridge, in shares of its height: a line a pixel wide has .3 when smoothed
 SIGMA_PX = 1.0  # of the smoothing by which an edge's direction is found
@@ -70,6 +73,20 @@ def thinned(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     Across is where the smoothed map is bent most; where it is not bent, on a slope, is no ridge.
     Source: Canny, "A Computational Approach to Edge Detection", PAMI 1986.
     """
+    height, width = strength.shape
+    thin = np.zeros_like(strength)
+    for y, x in itertools.product(range(0, height, TILE_PX), range(0, width, TILE_PX)):
+        top, left = max(0, y - TILE_MARGIN_PX), max(0, x - TILE_MARGIN_PX)
+        beyond = TILE_PX + TILE_MARGIN_PX
+        ridges = _ridges(strength[top : y + beyond, left : x + beyond])
+        tile = (slice(y, y + TILE_PX), slice(x, x + TILE_PX))
+        thin[tile] = ridges[y - top :, x - left :][:TILE_PX, :TILE_PX]
+    thin *= strength
+    return thin
+
+
+def _ridges(strength: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether a pixel is of a ridge. (H, W), so small that OpenCV's maps have room for it."""
     smooth = cv2.GaussianBlur(strength, (0, 0), SIGMA_PX)
     xx, yy, xy = (
         cv2.Sobel(smooth, cv2.CV_32F, *order, scale=0.25) for order in ((2, 0), (0, 2), (1, 1))
@@ -79,20 +96,21 @@ def thinned(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     y, x = np.indices(strength.shape, dtype=np.float32)
     dx, dy = np.cos(across), np.sin(across)
     beside = [cv2.remap(smooth, x + side * dx, y + side * dy, cv2.INTER_LINEAR) for side in (-1, 1)]
-    is_ridge = (TIE * smooth >= np.maximum(*beside)) & (bend < -LEAST_BEND * smooth)
-    return np.where(is_ridge, strength, np.float32(0))
+    return (TIE * smooth >= np.maximum(*beside)) & (bend < -LEAST_BEND * smooth)
 
 
 @dataclass(frozen=True)
 class _Drawn:
     """The masks of one view that are no duplicates there. K of them.
 
-    low_res: (K, h, w), their logits; top_left: the view's first pixel in the image, row and column
+    low_res: (K, h, w), their logits; rows, columns: (H, h), (W, w), from those to pixels
+    top_left: the view's first pixel in the image, row and column
     """
 
     candidates: Candidates
     low_res: Tensor
-    frame: Frame
+    rows: Tensor
+    columns: Tensor
     top_left: tuple[int, int]
 
     @staticmethod
@@ -101,13 +119,32 @@ class _Drawn:
         encoded = EncodedView.of(model, pixels, view)
         candidates, low_res = propose_with_logits(model, encoded, config)
         kept = without_duplicates(candidates, config)
-        return _Drawn(candidates[kept], low_res[kept], encoded.frame, encoded.top_left)
+        axes = _axes(encoded.frame, low_res)
+        return _Drawn(candidates[kept], low_res[kept], *axes, encoded.top_left)
+
+    def edge(
+        self, low_res: Tensor, box_xyxy: Sequence[int], threshold: float
+    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """Of a mask with that box in the image, in strips: each, and where in the image it lies."""
+        top, left = self.top_left
+        x0, y0, x1, y1 = (at - start for at, start in zip(box_xyxy, (left, top) * 2, strict=True))
+        columns = self.columns[max(0, x0 - MARGIN_PX) : x1 + MARGIN_PX + 1]
+        first_x = left + max(0, x0 - MARGIN_PX)
+        across = slice(first_x, first_x + len(columns))
+        last_y = min(len(self.rows), y1 + 2)
+        at_a_time = max(1, STRIP_PX // len(columns))
+        for y in range(max(0, y0 - 1), last_y, at_a_time):
+            ends = min(y + at_a_time, last_y)
+            above = min(y, 1)  # a row more on both sides, for Sobel and for the mask's neighbours
+            logits = self.rows[y - above : ends + 1] @ low_res @ columns.T
+            strip = _edge(logits, threshold)[above : above + ends - y]
+            yield (slice(top + y, top + ends), across), strip
 
 
 def _edges_of_masks(
     model: Sam, pixels: NDArray[np.uint8], config: GenerationConfig
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-    """The edge of each mask that is kept, one at a time, and the part of the image it lies in."""
+    """The edge of each mask that is kept, strip by strip, and the part of the image that it is."""
     looks = views((pixels.shape[0], pixels.shape[1]), config)
     drawn = [_Drawn.of(model, pixels, view, config) for view in looks]
     every = replace(Candidates.empty(), nb_views=len(looks))
@@ -115,28 +152,11 @@ def _edges_of_masks(
     kept = set(without_duplicates(every, config).tolist())
     number = itertools.count()
     for of_view in drawn:
-        rows, columns = _axes(of_view.frame, of_view.low_res)
-        top, left = of_view.top_left
         for box, low_res in zip(
             of_view.candidates.boxes_xyxy.tolist(), of_view.low_res, strict=True
         ):
-            if next(number) not in kept:
-                continue
-            y, x = (
-                slice(max(0, first - start - MARGIN_PX), last - start + MARGIN_PX + 1)
-                for first, last, start in ((box[1], box[3], top), (box[0], box[2], left))
-            )
-            logits = rows[y] @ low_res @ columns[x].T
-            edge = _edge(logits, model.config.mask_threshold)
-            height, width = edge.shape
-            in_image = (top + y.start, left + x.start)
-            yield (
-                (
-                    slice(in_image[0], in_image[0] + height),
-                    slice(in_image[1], in_image[1] + width),
-                ),
-                edge,
-            )
+            if next(number) in kept:
+                yield from of_view.edge(low_res, box, model.config.mask_threshold)
 
 
 def _edge(logits: Tensor, threshold: float) -> NDArray[np.float32]:
