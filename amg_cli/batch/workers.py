@@ -27,7 +27,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -39,7 +38,16 @@ from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.local import Work, attempt
 from amg_cli.batch.reading import Reading, look_ahead
 from amg_cli.core.errors import AmgError, ImageError
-from amg_cli.core.interrupts import SIGNALS, Interrupted, check, forget, signals_raise
+from amg_cli.core.interrupts import (
+    SIGNALS,
+    Interrupted,
+    check,
+    end_with_parent,
+    forget,
+    release_signals,
+    signals_held,
+    signals_raise,
+)
 from amg_cli.models.devices import is_cpu, set_threads
 
 JOBS_A_WORKER = 2  # one in hand, and one that it need not wait for
@@ -231,7 +239,7 @@ class _Pool:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._work, device, self._engine.threads)
         process = self._context.Process(target=_serve, args=arguments, daemon=True)
-        with _signals_held():
+        with signals_held():
             process.start()
         theirs.close()
         return _Worker(process, ours, device)
@@ -239,7 +247,7 @@ class _Pool:
 
 def _serve(pipe: Connection, work: Work, device: torch.device, nb_threads: int) -> None:
     """What a worker does: the jobs that come, until it is ended."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     # The parent, who gets the others too, ends its workers by SIGTERM. Not ignored for a moment:
     # that would lose one that has arrived since the fork.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -248,7 +256,7 @@ def _serve(pipe: Connection, work: Work, device: torch.device, nb_threads: int) 
     forget()
     try:
         with signals_raise():
-            _release_signals()
+            release_signals()
             set_threads(nb_threads)
             ready = work.on(device)
             while True:
@@ -267,14 +275,6 @@ def _next_job(pipe: Connection) -> Job:
     return job
 
 
-def _end_with_parent() -> None:
-    """End when the parent has, however it did: else the next run's work would be disturbed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
 def _death_of(process: BaseProcess, job: Job) -> ImageError:
     """The error of the image that a worker had in hand when it died."""
     process.join()
@@ -282,21 +282,3 @@ def _death_of(process: BaseProcess, job: Job) -> ImageError:
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
     remedy = "it may need more memory than there is; give fewer `workers` and `retry_failed`"
     return ImageError(job.source, f"the process that worked on it was {how}", remedy)
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Signals wait until the block ends."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _release_signals() -> None:
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

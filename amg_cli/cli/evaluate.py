@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
+from amg_cli.cli.evaluate_edges import check_options, score_edges
 from amg_cli.cli.figures import print_figures, write_json
 from amg_cli.cli.model_options import (
     MODEL_OPTIONS,
@@ -20,9 +19,10 @@ from amg_cli.cli.model_options import (
     model_settings,
 )
 from amg_cli.cli.options import PATH, generation_config, generation_options, with_options
+from amg_cli.cli.progress import progress
 from amg_cli.cli.words import option_name, say, warn
 from amg_cli.core.errors import ImageError, InputError, OutputError
-from amg_cli.core.interrupts import check, interrupted_with
+from amg_cli.core.interrupts import interrupted_with
 
 if TYPE_CHECKING:
     from amg_cli.batch.job import Job, Outcome
@@ -36,12 +36,15 @@ NEEDED = {
     "min_match": "against",
     **dict.fromkeys(("images", "output", "limit", "one_prompt", "report"), "truth"),
 }
-T = TypeVar("T")
 
 EPILOG = """\b
 PATH of --truth is a COCO file of instances, or a folder of BSDS500's segmentations (ID.npz);
 of --masks, what amg wrote in a format that is read back, or a COCO results file. Without --masks
 they are generated first: amg eval --truth PATH --model-type NAME [options].
+
+\b
+DIR of --edges has what amg edges wrote, a grey PNG an image (ID.png). They are matched to the
+boundaries in BSDS500's truth, as its benchmark does it.
 
 \b
 Exit codes: 0 done; 1 something cannot be read; 2 usage; 3 some images failed;
@@ -59,6 +62,10 @@ _OPTIONS = (
     click.option(
         "--against", type=PATH, metavar="DIR",
         help="Another run's output: compare --masks with it, without truth.",
+    ),
+    click.option(
+        "--edges", type=PATH, metavar="DIR",
+        help="Edge maps to score, instead of masks.",
     ),
     click.option(
         "--min-match", type=click.FloatRange(0, 1), metavar="SHARE",
@@ -107,6 +114,8 @@ def _eval_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def evaluate(ctx: click.Context, /, **values: Any) -> None:
     """Score masks against truth, or against another run."""
     truth, masks, against = values["truth"], values["masks"], values["against"]
+    if values["edges"] is not None:
+        check_options(values)
     if (truth is None) == (against is None):
         raise click.UsageError("give --truth, or --against")
     if against is not None and masks is None:
@@ -116,6 +125,8 @@ def evaluate(ctx: click.Context, /, **values: Any) -> None:
             raise click.UsageError(f"{option_name(option)} needs --{needed}")
     generation_config(values)  # a setting out of range is told of before the model is loaded
     with interrupted_with(GO_ON if values["output"] else ""):
+        if values["edges"] is not None:
+            ctx.exit(score_edges(values))
         ctx.exit(_score(values) if against is None else _compare(values))
 
 
@@ -125,7 +136,7 @@ def _compare(values: dict[str, Any]) -> int:
 
     ours, theirs = find_masks(values["masks"]), find_masks(values["against"])
     total, per_image = Comparison(), {}
-    for name in _progress(sorted(ours.keys() | theirs.keys()), values):
+    for name in progress(sorted(ours.keys() | theirs.keys()), values["quiet"]):
         masks, others = (run[name].read() if name in run else [] for run in (ours, theirs))
         found = compare(masks, others)
         total += found
@@ -155,7 +166,7 @@ def _score(values: dict[str, Any]) -> int:
         if values["masks"] is None and model is not None:
             exit_code = _generate(values, model, scorer.cases, masks_at)
         read = _reader(masks_at, scorer, Path(scratch))
-        for case in _progress(scorer.cases, values):
+        for case in progress(scorer.cases, values["quiet"]):
             per_image[case.file_name] = scorer.add(case, read(case))
         if values["one_prompt"] and model is not None and isinstance(scorer, CocoScorer):
             _prompt(values, model, scorer)
@@ -172,7 +183,7 @@ def _prompt(values: dict[str, Any], model: Sam, scorer: CocoScorer) -> None:
     """Prompt the model once for each true segment, and count in what it answers."""
     from amg_cli.evaluate.one_prompt import prompt_segments
 
-    for case in _progress(scorer.cases, values):
+    for case in progress(scorer.cases, values["quiet"]):
         scorer.quality.add_prompted(prompt_segments(model, _image(values, case), case))
 
 
@@ -190,7 +201,7 @@ def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder:
     work = Work(model, Everything(config), (output_format,), reading=given_reading(values))
     claim(folder, maker_of(work, config), holds_masks=len(to_do) < len(jobs))
     exit_code = 0
-    for outcome in _progress(run(to_do, work), values, total=len(to_do)):
+    for outcome in progress(run(to_do, work), values["quiet"], total=len(to_do)):
         _say_of(outcome, values["quiet"])
         if isinstance(outcome.error, OutputError):
             raise outcome.error
@@ -267,10 +278,3 @@ def _image_path(values: dict[str, Any], case: Case) -> Path:
     if there is None:
         raise InputError(path, "no such image", "check --images")
     return there
-
-
-def _progress(things: Iterable[T], values: dict[str, Any], total: int | None = None) -> Iterator[T]:
-    hidden = values["quiet"] or not sys.stderr.isatty()
-    for thing in tqdm(things, total=total, unit="image", disable=hidden, file=sys.stderr):
-        check()
-        yield thing

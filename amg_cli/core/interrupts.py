@@ -9,10 +9,13 @@ must not be left half done.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from types import FrameType
 
 # SIGHUP is what a closed terminal sends; Windows has none.
@@ -108,6 +111,33 @@ def check() -> None:
 def forget() -> None:
     """In a process that was forked: what arrived was for its parent, and so are the shields."""
     _State.arrived, _State.shields = None, 0
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Signals wait until the block ends; in what is started inside, until it releases them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def release_signals() -> None:
+    """In a process that was started while signals were held: they come again."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def end_with_parent() -> None:
+    """Wait for the parent's end, however it ended, and end this process too. For a thread."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _arrive(number: int, _frame: FrameType | None) -> None:

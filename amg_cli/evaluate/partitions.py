@@ -29,7 +29,6 @@ from amg_cli.core.rle import Rle
 
 Labels = NDArray[np.integer[Any]]
 
-_SEGMENTATION = re.compile(r"segmentation_([0-9]+)")
 # What numpy and zipfile raise for a file that is not whole, or of another kind.
 _DAMAGED = (
     *(ValueError, EOFError, RuntimeError, MemoryError),
@@ -157,33 +156,65 @@ def read_bsds(path: Path) -> list[Labels]:
     They are its arrays `segmentation_0`, `segmentation_1`, …, in order of the number; other arrays
     are not read. Raises InputError for a file that is not such a file.
     """
-    remedy = "give an .npz with arrays segmentation_0, segmentation_1, …"
+    return _annotators(path, _SEGMENTATIONS)
+
+
+def read_bsds_boundaries(path: Path) -> list[NDArray[np.bool_]]:
+    """The annotators' boundaries of an image, (H, W) each, from an `ID.npz`.
+
+    As `read_bsds`, of its arrays `boundaries_0`, `boundaries_1`, …, where what is not 0 is one.
+    """
+    return [boundaries != 0 for boundaries in _annotators(path, _BOUNDARIES)]
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What each annotator has drawn.
+
+    name, plural: of one annotator's array, before its number; of several
+    dtype_kinds, values: what it may have, as numpy's letters and in words
+    """
+
+    name: str
+    plural: str
+    dtype_kinds: str
+    values: str
+
+
+_SEGMENTATIONS = _Drawing("segmentation", "segmentations", "ui", "whole numbers")
+_BOUNDARIES = _Drawing("boundaries", "boundaries", "bui", "true or false")
+
+
+def _annotators(path: Path, drawing: _Drawing) -> list[NDArray[Any]]:
+    remedy = f"give an .npz with arrays {drawing.name}_0, {drawing.name}_1, …"
     try:
-        arrays = _numbered_arrays(path)
+        arrays = _numbered_arrays(path, drawing.name)
     except OSError as error:
         cause = f"cannot read it: {(error.strerror or str(error)).lower()}"
         raise InputError(path, cause, "check the path") from error
     except _DAMAGED as error:
         raise InputError(path, f"damaged, or no .npz ({error!r})", remedy) from error
     if not arrays:
-        raise InputError(path, "no array segmentation_0 in it", remedy)
+        raise InputError(path, f"no array {drawing.name}_0 in it", remedy)
     for key, array in arrays.items():
-        if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "ui":
-            cause = f"{key} is {array.dtype} {array.shape}, not whole numbers (H, W)"
+        if array.ndim != 2 or array.size == 0 or array.dtype.kind not in drawing.dtype_kinds:
+            cause = f"{key} is {array.dtype} {array.shape}, not {drawing.values} (H, W)"
             raise InputError(path, cause, remedy)
     if len({array.shape for array in arrays.values()}) > 1:
-        raise InputError(path, "its segmentations differ in size", "take it from its source again")
+        cause = f"its {drawing.plural} differ in size"
+        raise InputError(path, cause, "take it from its source again")
     return list(arrays.values())
 
 
-def _numbered_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _numbered_arrays(path: Path, name: str) -> dict[str, NDArray[Any]]:
+    """The arrays `name_0`, `name_1`, … in order of their numbers."""
     with path.open("rb") as file:
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("one array, not an archive of several")
-        found = {key: match for key in archive.files if (match := _SEGMENTATION.fullmatch(key))}
-        ordered = sorted(found, key=lambda key: int(found[key].group(1)))
-        return {key: np.asarray(archive[key]) for key in ordered}
+        matches = {key: re.fullmatch(rf"{name}_([0-9]+)", key) for key in archive.files}
+        numbers = {key: int(match[1]) for key, match in matches.items() if match}
+        return {key: np.asarray(archive[key]) for key in sorted(numbers, key=numbers.__getitem__)}
 
 
 def _renumbered(labels: Labels) -> tuple[NDArray[np.int64], int]:
