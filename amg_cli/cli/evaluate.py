@@ -112,7 +112,7 @@ def _eval_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_eval_options
 @click.pass_context
 def evaluate(ctx: click.Context, /, **values: Any) -> None:
-    """Score masks against truth, or against another run."""
+    """Score masks or edges against truth, or masks against another run."""
     truth, masks, against = values["truth"], values["masks"], values["against"]
     if values["edges"] is not None:
         check_options(values)

@@ -141,6 +141,7 @@ class Report:
             masks=self._nb_masks,
             skipped=self._skipped,
             failed=self._failed,
+            refused=self._refused,
             seconds=round(elapsed_s, 3),
         )
         if self._timings:
