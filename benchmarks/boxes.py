@@ -26,10 +26,10 @@ from pycocotools.cocoeval import COCOeval
 from side_by_side import PEERS, machine, timed_run
 
 PUBLISHED = "mobilesam-mirror"
-FILES = {"detections": "detections.json", "true": "instances.json"}
+FILES = {"true": "instances.json", "detections": "detections.json"}
 # Of `COCOeval.stats`: over IoU .5 to .95, at .5, and recall with a hundred masks.
 FIGURES = {"AP": 0, "AP50": 1, "AR@100": 8}
-BATCHES = (16, 0)  # boxes a call of the published predictor, 0 for all
+BATCHES = (16, 0)  # boxes a call of the published predictor
 
 
 def command(
@@ -73,8 +73,11 @@ def main() -> None:
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--keep", type=click.Path(path_type=Path), required=True, help="Results lie here.")
+@click.option("--kept-only", is_flag=True, help="Make none.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
-def score(checkpoint: Path, data: Path, keep: Path, json_file: Path | None) -> None:
+def score(
+    checkpoint: Path, data: Path, keep: Path, kept_only: bool, json_file: Path | None
+) -> None:
     """Mask AP of every contender; results that are kept are not made again."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(data / FILES["true"]))
@@ -82,6 +85,8 @@ def score(checkpoint: Path, data: Path, keep: Path, json_file: Path | None) -> N
     for boxes, refine, name in product(FILES, (False, True), ("vit_t", "nano", PUBLISHED)):
         out = keep / f"{name}-{boxes}-{'refined' if refine else 'once'}"
         if not (out / "results.json").exists():
+            if kept_only:
+                continue
             out.mkdir(parents=True, exist_ok=True)
             timed_run(command(name, checkpoint, data, boxes, refine, out, []))
         found = figures(truth, out / "results.json")
@@ -96,11 +101,27 @@ def score(checkpoint: Path, data: Path, keep: Path, json_file: Path | None) -> N
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--first", default=6, show_default=True, help="Only so many photographs.")
 @click.option("--rounds", default=3, show_default=True)
+@click.option(
+    "--batch",
+    "batches",
+    type=int,
+    multiple=True,
+    default=BATCHES,
+    show_default=True,
+    help="Boxes a call of the published predictor, 0 for all.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
-def time_all(checkpoint: Path, data: Path, first: int, rounds: int, json_file: Path | None) -> None:
+def time_all(
+    checkpoint: Path,
+    data: Path,
+    first: int,
+    rounds: int,
+    batches: tuple[int, ...],
+    json_file: Path | None,
+) -> None:
     """Seconds a photograph of whole processes, in turn, with a detector's boxes."""
     contenders: dict[str, tuple[str, list[str]]] = {"vit_t": ("vit_t", []), "nano": ("nano", [])}
-    for size in BATCHES:
+    for size in batches:
         contenders[f"{PUBLISHED}, {size or 'all'} boxes a call"] = (PUBLISHED, [f"batch={size}"])
     found: dict[tuple[str, bool], list[float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
