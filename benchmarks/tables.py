@@ -163,7 +163,55 @@ def selecting() -> str:
     return markdown(["`amg select`, one core, candidates of `nano`", "photographs a second"], rows)
 
 
-TABLES = (speed, folder, encoders, clicks, cost, gpu, quality, partitions, selecting)
+def boxes() -> str:
+    """Mask AP of each model and of the published predictor, by a detector's boxes and true ones."""
+    runs = json.loads((RESULTS / "boxes.json").read_text())["runs"]
+    of = {(run["contender"], run["boxes"], run["refined"]): run for run in runs}
+    rows = []
+    for name in dict.fromkeys(run["contender"] for run in runs):
+        for refined in (False, True):
+            row = [name, "refined" if refined else "once"]
+            for given in ("detections", "true"):
+                run = of.get((name, given, refined), {})
+                row += [_figure(run.get(figure)) for figure in ("AP", "AP50", "AR@100")]
+            rows.append(row)
+    head = ["", "", "detector's boxes: AP", "AP50", "AR", "true boxes: AP", "AP50", "AR"]
+    return markdown(head, rows)
+
+
+def boxes_time() -> str:
+    """Seconds a photograph of a detector's boxes, and how often the published one's fit in."""
+    runs = json.loads((RESULTS / "boxes-time.json").read_text())["runs"]
+    of = {(run["contender"], run["refined"]): run["median_s"] for run in runs}
+    peers = [name for name, _ in of if name.startswith(REFERENCE)]
+    rows = []
+    for name in dict.fromkeys(name for name, _ in of):
+        row = [name]
+        for refined in (False, True):
+            best = min(of[peer, refined] for peer in peers)
+            row += [f"{of[name, refined]:.2f}", f"{best / of[name, refined]:.1f} ×"]
+        rows.append(row)
+    return markdown(["seconds a photograph", "once", "", "refined", ""], rows)
+
+
+def edges() -> str:
+    """BSDS500's figures of each model's edges, and of classical detectors."""
+    rows = []
+    files = sorted(RESULTS.glob("edges-*.json"))
+    order = [*MODELS, "structured-forest", "canny", "sobel", "edge-drawing"]
+    for path in sorted(files, key=lambda path: order.index(path.stem[6:].rsplit("-", 1)[0])):
+        found = json.loads(path.read_text())
+        name = path.stem[6:].rsplit("-", 1)[0]
+        scores = found["scores"]["edges"]
+        cells = [f"{scores[figure]:.3f}" for figure in ("ODS", "OIS", "AP", "R50")]
+        rows.append([name, str(found["images"]), *cells])
+    return markdown(["", "photographs", "ODS", "OIS", "AP", "R50"], rows)
+
+
+TABLES = (
+    *(speed, folder, encoders, clicks, cost, gpu, quality, partitions, selecting),
+    *(boxes, edges),
+)
 
 
 def with_tables(text: str) -> str:

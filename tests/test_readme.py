@@ -34,15 +34,17 @@ def test_every_link_to_a_file_leads_somewhere():
 
 def test_the_python_examples_run(tmp_path):
     generated, prompted = (run_block(i, tmp_path) for i in (1, 2))
+    boxed = run_block(3, tmp_path, before=README.split("```python\n")[2].split("click = ")[0])
+    assert boxed == "2 True\n"
     count, shape = generated.split(" ", 1)
     assert int(count) >= 5
     assert shape.startswith("(400, 600)")
     assert prompted == "(1, 3, 400, 600) (1, 3)\nfloat32\n"
 
 
-def run_block(number, folder):
-    """The output of one of the README's blocks of Python."""
-    code = README.split("```python\n")[number].split("```")[0]
+def run_block(number, folder, before=""):
+    """The output of one of the README's blocks of Python, after what it needs of another."""
+    code = before + README.split("```python\n")[number].split("```")[0]
     if not (folder / "examples").exists():
         (folder / "examples").symlink_to(REPOSITORY / "examples")
     done = subprocess.run(
