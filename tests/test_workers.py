@@ -165,26 +165,31 @@ def test_a_signal_ends_the_workers_and_leaves_nothing_half_written(jobs, work, t
 
 def test_large_images_are_not_worked_on_at_once(jobs, work, tmp_path):
     def write(masks, path):
+        """Busy until so many are as there may be, and a little longer; or for a second."""
         marker = path.parents[2] / f"busy{os.getpid()}"
         marker.touch()
+        wanted, end = int((tmp_path / "wanted").read_text()), time.monotonic() + 1
+        while len(list(path.parents[2].glob("busy*"))) < wanted and time.monotonic() < end:
+            time.sleep(0.01)
         time.sleep(0.05)
         path.write_text(str(len(list(path.parents[2].glob("busy*")))))
         marker.unlink()
 
-    def at_once(max_pixels):
+    def at_once(max_pixels, wanted):
+        (tmp_path / "wanted").write_text(str(wanted))
         work_ = with_write(work, write)
         outcomes = list(run_in_workers(jobs, work_, Engine(3, 1, max_pixels=max_pixels)))
         assert [outcome.job for outcome in outcomes] == jobs
         return [int(job.targets[0].read_text()) for job in jobs if job.targets[0].exists()]
 
     one = jobs[0].nb_pixels or cv2.imread(str(jobs[0].source))[..., 0].size
-    assert set(at_once(one - 1)) == {1}
+    assert set(at_once(one - 1, 1)) == {1}
     for path in (tmp_path / "out").iterdir():
         path.unlink()
-    assert max(at_once(2 * one)) == 2
+    assert max(at_once(2 * one, 2)) == 2
     for path in (tmp_path / "out").iterdir():
         path.unlink()
-    assert max(at_once(3 * one)) == 3
+    assert max(at_once(3 * one, 3)) == 3
 
 
 @pytest.mark.usefixtures("one_thread")
