@@ -208,7 +208,8 @@ def _run_in_little_memory(folder, pipe):
     status = Path("/proc/self/status").read_text()
     peak = 1024 * int(status.split("VmPeak:")[1].split()[0])
     # All prompts at once need 3,072 masks of 64 x 64 logits and what made them.
-    work = dataclasses.replace(work, config=dataclasses.replace(config, points_per_batch=1024))
+    at_once = Everything(dataclasses.replace(config, points_per_batch=1024))
+    work = dataclasses.replace(work, task=at_once)
     resource.setrlimit(resource.RLIMIT_AS, (peak + 2**24, resource.RLIM_INFINITY))
     (limited,) = run([job], work)
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
