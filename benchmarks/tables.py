@@ -179,21 +179,6 @@ def boxes() -> str:
     return markdown(head, rows)
 
 
-def boxes_time() -> str:
-    """Seconds a photograph of a detector's boxes, and how often the published one's fit in."""
-    runs = json.loads((RESULTS / "boxes-time.json").read_text())["runs"]
-    of = {(run["contender"], run["refined"]): run["median_s"] for run in runs}
-    peers = [name for name, _ in of if name.startswith(REFERENCE)]
-    rows = []
-    for name in dict.fromkeys(name for name, _ in of):
-        row = [name]
-        for refined in (False, True):
-            best = min(of[peer, refined] for peer in peers)
-            row += [f"{of[name, refined]:.2f}", f"{best / of[name, refined]:.1f} ×"]
-        rows.append(row)
-    return markdown(["seconds a photograph", "once", "", "refined", ""], rows)
-
-
 def edges() -> str:
     """BSDS500's figures of each model's edges, and of classical detectors."""
     rows = []
