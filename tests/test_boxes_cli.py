@@ -177,7 +177,7 @@ def test_what_is_wrong_is_a_line_each_and_the_rest_is_done(folder):
         "amg: boxes.ndjson line 4: the box 400,10,500,50 is outside an image of 300 x 200 pixels; "
         "the other boxes are done"
     )
-    assert ", 0 failed, 4 boxes or images of boxes refused, in " in result.stderr
+    assert ", 0 failed, 4 refused, in " in result.stderr
     assert len(json.loads((folder / "out/results.json").read_text())) == len(LINES)
 
 

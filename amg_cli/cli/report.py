@@ -132,7 +132,7 @@ class Report:
         warned = f", {self._warned} with a warning" if self._warned else ""
         masks = f" ({self._nb_masks} masks)" if self._has_masks else ""
         before = f", {self._before} done before" if self._before else ""
-        refused = f", {self._refused} boxes or images of boxes refused" if self._refused else ""
+        refused = f", {self._refused} refused" if self._refused else ""
         self._say(
             f"{self._done} done{masks}{before}, {self._skipped} skipped, "
             f"{self._failed} failed{refused}{warned}, in {elapsed_s:.1f} s",
