@@ -8,6 +8,7 @@ import pytest
 import amg_cli
 from amg_cli import Prompts, encode_image, load_model, predict, segment_boxes
 from amg_cli.tasks import boxes as task
+from amg_cli.weights.zoo import ZOO
 from tests.conftest import REPOSITORY, photo
 
 BOXES = [[150, 80, 450, 330], [10.5, 20, 60, 90.25], [-20, -10, 300, 200], [400, 200, 650, 420]]
@@ -53,6 +54,11 @@ def test_without_a_word_the_model_says_whether_to_refine(coffee, refines):
     found, wanted = (segment_boxes(coffee, model, BOXES, refine=way) for way in (None, refines))
     for a, b in zip(found, wanted, strict=True):
         assert a.mask.rle == b.mask.rle
+
+
+def test_what_a_model_says_is_of_its_row(random_checkpoint):
+    assert load_model("nano", device="cpu").refines_boxes == ZOO["nano"].refines_boxes
+    assert load_model(random_checkpoint, device="cpu").refines_boxes is False  # of vit_t
 
 
 @pytest.mark.parametrize("refine", [False, True])
