@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +27,8 @@ from amg_cli.formats.table import CANDIDATES
 
 if TYPE_CHECKING:
     from amg_cli.batch.image_tasks import Everything
+    from amg_cli.core.config import GenerationConfig
+    from amg_cli.core.region import Region
 
 
 class FloorsType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -79,7 +82,7 @@ def run_generate(values: dict[str, Any]) -> int:
     formats = _formats(values)
     check_format_options(values, formats)
     generation_config(values)
-    given_region(values)
+    roi = given_region(values)
     own = model_settings(values)
     config = generation_config(values, own)
     task = RunTask(
@@ -89,7 +92,7 @@ def run_generate(values: dict[str, Any]) -> int:
             "candidate_floors": list(_floors(values) or ()) or None,
             **dataclasses.asdict(config),
         },
-        make=lambda: _task(values, own),
+        make=partial(_task, config, _floors(values), roi),
         own=own,
     )
     # This loads what --help and usage errors must not wait for.
@@ -98,10 +101,12 @@ def run_generate(values: dict[str, Any]) -> int:
     return do_run(values, formats, task)
 
 
-def _task(values: Mapping[str, Any], own: Mapping[str, Any]) -> Everything:
+def _task(
+    config: GenerationConfig, floors: tuple[float, float] | None, roi: Region | None
+) -> Everything:
     from amg_cli.batch.image_tasks import Everything
 
-    return Everything(generation_config(values, own), _floors(values), given_region(values))
+    return Everything(config, floors, roi)
 
 
 def _formats(values: dict[str, Any]) -> list[str]:
