@@ -85,12 +85,14 @@ def in_windows(layer: nn.Module, x: Tensor, window: int) -> Tensor:
     if not window:
         return layer(x)
     batch, height, width, channels = x.shape
-    x = F.pad(x, (0, 0, 0, -width % window, 0, -height % window))
-    rows, columns = x.shape[1] // window, x.shape[2] // window
+    # So that an exporter sees that the padded sides are multiples of a window. Of negative numbers
+    # ONNX rounds quotients the other way.
+    rows, columns = ((side + window - 1) // window for side in (height, width))
+    x = F.pad(x, (0, 0, 0, columns * window - width, 0, rows * window - height))
     windows = x.view(batch, rows, window, columns, window, channels).transpose(2, 3)
     done = layer(windows.reshape(-1, window, window, channels))
     done = done.view(batch, rows, columns, window, window, channels).transpose(2, 3)
-    return done.reshape(x.shape)[:, :height, :width]
+    return done.reshape(batch, rows * window, columns * window, channels)[:, :height, :width]
 
 
 def neck(channels_in: int, channels_out: int) -> nn.Sequential:

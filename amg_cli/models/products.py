@@ -40,14 +40,16 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """As `F.linear`, then GELU if asked for. x (…, K), weight (C, K), bias (C) -> (…, C)."""
-    if x.numel() >= FEWEST_ROWS * x.shape[-1] and _by_onednn(x, weight, bias):
+    # A compiler comes first, as it may not know how many rows there will be.
+    many = not torch.compiler.is_compiling() and x.numel() >= FEWEST_ROWS * x.shape[-1]
+    if many and _by_onednn(x, weight, bias):
         return _onednn(x, weight, bias, gelu)
     return _usual(x, weight, bias, gelu)
 
 
 def matmuls(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """As `torch.bmm`, or `torch.baddbmm`. (N, A, K), (N, K, B), bias (B,) -> (N, A, B)."""
-    if len(a) == 1 and _by_onednn(a, b[0], bias):
+    if a.shape[0] == 1 and _by_onednn(a, b[0], bias):
         return _onednn(a, b[0].mT, bias, False)
     return torch.bmm(a, b) if bias is None else torch.baddbmm(bias, a, b)
 

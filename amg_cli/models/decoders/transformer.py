@@ -33,7 +33,7 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """(N, A, C), (N, B, C), (N, B, C) -> (N, A, C). What all share may have 1 for N."""
         heads = (self.q_proj(query), self.k_proj(key), self.v_proj(value))
-        count = max(len(x) for x in heads)
+        count = max(x.shape[0] for x in heads)
         q, k, v = (
             x.unflatten(2, (self.num_heads, -1)).transpose(1, 2).expand(count, -1, -1, -1)
             for x in heads

@@ -17,7 +17,7 @@ from amg_cli.core.host import in_own_precision
 from amg_cli.models.configs import TwoWayConfig
 from amg_cli.models.decoders.transformer import PlainImage, TwoWayTransformer
 from amg_cli.models.fast.factors import Factors
-from amg_cli.models.fast.image import SharedImage, is_less_work, share, transform
+from amg_cli.models.fast.image import SharedImage, is_less_work, share, split, transform
 from amg_cli.models.fast.upscaling import FastUpscaling, Layout
 from amg_cli.models.kinds import CellPrompts, Embedding
 from amg_cli.models.layers import LayerNorm2d, Mlp, Tokens
@@ -83,14 +83,14 @@ class FastCanvas:
 
     def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
         """As `Canvas`. -> (K, H', W')."""
-        sizes = [len(image) for image in self.images]
-        parts = list(zip(self.images, torch.split(kernels, sizes), strict=True))
+        sizes = [image.scale.shape[0] for image in self.images]
+        parts = list(zip(self.images, split(kernels, sizes), strict=True))
         if keep is None:
             drawn = [self._masks(image, of_part).flatten(0, 1) for image, of_part in parts]
             return torch.cat(drawn)
         height, width = self.upscaling.layout.cells_hw
         drawn = [kernels.new_empty(0, 4 * height, 4 * width)]
-        for (image, of_part), kept in zip(parts, torch.split(keep, sizes), strict=True):
+        for (image, of_part), kept in zip(parts, split(keep, sizes), strict=True):
             if kept.any():
                 # All masks of a part, so that none depends on which others are kept.
                 drawn.append(self._masks(image, of_part)[kept])
@@ -140,8 +140,12 @@ class TwoWayDecoder(nn.Module):
         would be more work.
         """
         tokens = self._with_own(tokens, multimask)
-        less = len(tokens) > 0 and is_less_work(self.transformer, tokens.shape[1])
-        decode = self._in_factors if embedding.shared is not None and less else self._plainly
+        less = (
+            embedding.shared is not None
+            and tokens.shape[0] > 0
+            and is_less_work(self.transformer, tokens.shape[1])
+        )
+        decode = self._in_factors if less else self._plainly
         tokens, canvas = decode(embedding, tokens, cells, self._nb_own(multimask))
         return self._scored(tokens, canvas, multimask)
 
@@ -168,9 +172,9 @@ class TwoWayDecoder(nn.Module):
             x.flatten(2).transpose(1, 2)
             for x in (embedding.features + per_cell, embedding.positions)
         )
-        image = image[: len(tokens)]  # none for no prompts, as one does not expand to none
+        image = image[: tokens.shape[0]]  # none for no prompts, as one does not expand to none
         tokens, left = self.transformer(tokens, PlainImage(image, positions), nb_own)
-        image = left.tokens.expand(len(tokens), -1, -1)
+        image = left.tokens.expand(tokens.shape[0], -1, -1)
         return tokens, PlainCanvas(self.output_upscaling, image, embedding.cells_hw)
 
     def _in_factors(
@@ -198,7 +202,7 @@ class TwoWayDecoder(nn.Module):
     def _with_own(self, tokens: Tensor, multimask: bool) -> Tensor:
         of_masks = self.mask_tokens.weight[self._present(multimask)]
         own = torch.cat([self.iou_token.weight, of_masks])
-        return torch.cat([own.expand(len(tokens), -1, -1), tokens], dim=1)
+        return torch.cat([own.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
     def _scored(self, tokens: Tensor, canvas: Canvas, multimask: bool) -> TwoWayDecoded:
         asked = _asked(multimask)

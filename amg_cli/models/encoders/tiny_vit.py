@@ -103,7 +103,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, window, window, C) -> the same."""
-        batch, tokens = len(x), self.window * self.window
+        batch, tokens = x.shape[0], self.window * self.window
         # In the checkpoint each head's query, key and value lie side by side.
         qkv = self.qkv(self.norm(x)).view(batch, tokens, self.num_heads, 3, -1)
         query, key, value = qkv.permute(3, 0, 2, 1, 4)

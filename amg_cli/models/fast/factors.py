@@ -227,14 +227,14 @@ def plus_products_by_head(sum_: Tensor, heads: Tensor, of_image: Tensor) -> Tens
 
     It writes over the first.
     """
-    if len(heads) > 1:
+    if heads.shape[0] > 1:
         return sum_.add_(products_by_head(heads, of_image))
     return sum_.view(*heads.shape[1:3], -1).baddbmm_(heads[0], of_image).view_as(sum_)
 
 
 def _by_head(x: Tensor, num_heads: int) -> Tensor:
     """(L, H * D) -> (H, L, D)."""
-    return x.view(len(x), num_heads, -1).transpose(0, 1).contiguous()
+    return x.view(x.shape[0], num_heads, -1).transpose(0, 1).contiguous()
 
 
 def _centred(x: Tensor) -> Tensor:

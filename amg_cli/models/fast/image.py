@@ -114,13 +114,10 @@ class FactorImage:
     @staticmethod
     def of(shared: SharedImage, tokens: Tensor, cells: CellPrompts | None) -> FactorImage:
         """Before the first block, for the prompts of tokens (N, T, C); cells as of `transform`."""
-        size = len(tokens)
-        if is_cpu(tokens.device):
-            size = max(1, CELLS_AT_A_TIME // len(shared.base.tokens))
-        sizes = [len(part) for part in torch.split(tokens, size)]
+        sizes = _part_sizes(tokens, shared.base.tokens.shape[0])
         if cells is None:
             return FactorImage(shared, (None,) * len(sizes), sizes)
-        mixes = torch.split(cells.channels.flatten(2), sizes)
+        mixes = split(cells.channels.flatten(2), sizes)
         return FactorImage(shared, tuple(Factors.of(mix, cells.weight) for mix in mixes), sizes)
 
     def attended_by(self, query: Tensor, block: int, attention: Attention) -> Tensor:
@@ -131,7 +128,7 @@ class FactorImage:
         heads = _heads(attention, attention.q_proj(query), scaled=True)
         mixed = [
             shared.values.weighed(shared.keys.products(part, image).softmax(dim=3), image)
-            for part, image in zip(torch.split(heads, self.sizes), self.factors, strict=True)
+            for part, image in zip(split(heads, self.sizes), self.factors, strict=True)
         ]
         return attention.out_proj(torch.cat(mixed))
 
@@ -141,10 +138,10 @@ class FactorImage:
         queries, normed = cast("Projected", shared.queries), cast("Normed", shared.updated)
         heads = _heads(attention, attention.k_proj(keys), scaled=True)
         values = _heads(attention, attention.v_proj(tokens))
-        split = (torch.split(x, self.sizes) for x in (heads, values))
+        of_parts = (split(x, self.sizes) for x in (heads, values))
         parts = tuple(
             normed.updated(queries.products(k, image).softmax(dim=2), v, image)
-            for k, v, image in zip(*split, self.parts, strict=True)
+            for k, v, image in zip(*of_parts, self.parts, strict=True)
         )
         return FactorImage(self.shared, parts, self.sizes)
 
@@ -156,7 +153,7 @@ class FactorImage:
     def _shared_attended_by(self, query: Tensor, attention: Attention) -> Tensor:
         """Tokens (N, T, C) attend to the image, those of all prompts as one sequence."""
         heads = attention.q_proj(query).flatten(0, 1)
-        heads = heads.view(len(heads), attention.num_heads, -1)
+        heads = heads.unflatten(1, (attention.num_heads, -1))
         mixed = F.scaled_dot_product_attention(
             heads.transpose(0, 1)[None], self.shared.keys[None], self.shared.values[None]
         )
@@ -175,6 +172,26 @@ def transform(
     cells: of mask prompts, or None; shared: of prompts with masks, or without, likewise
     """
     return transformer(tokens, FactorImage.of(shared, tokens, cells), nb_wanted)
+
+
+def _part_sizes(tokens: Tensor, nb_cells: int) -> list[int]:
+    """How many of N prompts are worked on at a time: on a CPU few, as its cache holds no more.
+
+    Elsewhere, and in an exported graph, where N is not known yet, all.
+    """
+    count = tokens.shape[0]  # which, unlike len(), need not be known
+    if not is_cpu(tokens.device) or torch.compiler.is_compiling():
+        return [count]
+    size = max(1, CELLS_AT_A_TIME // nb_cells)
+    return [min(size, count - first) for first in range(0, count, size)]
+
+
+def split(x: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """As `torch.split`; but one part may be of a size that is not known yet, in an exported graph.
+
+    x: (N, …), sizes: which add up to N
+    """
+    return (x,) if len(sizes) == 1 else torch.split(x, sizes)
 
 
 def _keys_and_values(

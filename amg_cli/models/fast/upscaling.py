@@ -6,6 +6,7 @@ projection of the image tokens, most of which all prompts share; the second is o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,16 +88,24 @@ class FastUpscaling:
         (height, width), (used_height, used_width) = self.layout.cells_hw, self.layout.used_hw
         # A cell's pixels: its upper and lower quarters, of each the upper and lower row, then of
         # each cell in a row the left and right quarters, and of each the left and right pixel.
-        drawn = kernels.new_empty((*kernels.shape[:2], height, 2, 2, width, 2, 2))
-        if (used_height, used_width) != (height, width):
-            drawn.fill_(UNDRAWN)
-        quarters, kernels = self._quarters(image), kernels.to(self.layout.dtype)
-        for i, half in enumerate(self.sixteenths):
-            pixels = linear(quarters, half, self.sixteenths_bias, gelu=True)
-            logits = matmuls(kernels, pixels.view(len(kernels), -1, kernels.shape[2]).mT)
-            logits = logits.view(*kernels.shape[:2], used_height, used_width, 2, 2, 2)
-            drawn[:, :, :used_height, :, i, :used_width] = logits.transpose(3, 4)
+        halves = self._halves(self._quarters(image), kernels.to(self.layout.dtype))
+        if (used_height, used_width) == (height, width):
+            drawn = torch.stack(list(halves), dim=4).to(kernels.dtype)
+        else:
+            drawn = kernels.new_full((*kernels.shape[:2], height, 2, 2, width, 2, 2), UNDRAWN)
+            for i, half in enumerate(halves):
+                drawn[:, :, :used_height, :, i, :used_width] = half
         return drawn.view(*kernels.shape[:2], 4 * height, 4 * width)
+
+    def _halves(self, quarters: Tensor, kernels: Tensor) -> Iterator[Tensor]:
+        """The upper and the lower row of each quarter. -> two of (N, M, U rows, 2, U columns, 2, 2)
+
+        quarters (N, 4 * U, C / 4), kernels (N, M, C / 8)
+        """
+        for half in self.sixteenths:
+            pixels = linear(quarters, half, self.sixteenths_bias, gelu=True)
+            logits = matmuls(kernels, pixels.view(kernels.shape[0], -1, kernels.shape[2]).mT)
+            yield logits.view(*kernels.shape[:2], *self.layout.used_hw, 2, 2, 2).transpose(3, 4)
 
     def _quarters(self, image: Factors) -> Tensor:
         """The image upscaled once, after norm and GELU: (N, 4 * U, C / 4), a cell's in order."""
@@ -106,7 +115,7 @@ class FastUpscaling:
         own = linear(image.spans, self.matrix).to(dtype)
         quarters = torch.baddbmm(self.constant, mix.mT, own)
         quarters = quarters.addcmul_(self.quarters, scale.to(dtype)[..., None])
-        quarters = quarters.view(len(own), -1, *channels)
+        quarters = quarters.view(own.shape[0], -1, *channels)
         normed = F.layer_norm(quarters, channels, self.norm_weight, self.norm_bias, self.norm_eps)
         return torch.ops.aten.gelu_(normed)
 
