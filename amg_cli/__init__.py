@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from amg_cli.core.config import GenerationConfig
     from amg_cli.core.errors import AmgError
     from amg_cli.core.mask import Mask
+    from amg_cli.core.naming import NamingConfig
     from amg_cli.formats.reference_record import reference_record
     from amg_cli.generation.everything import generate
     from amg_cli.generation.predict import Encoded, Prediction, encode_image, predict
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from amg_cli.segment_anything.predictor import SamPredictor
     from amg_cli.tasks.boxes import Instance, segment_boxes
     from amg_cli.tasks.edges import edges
+    from amg_cli.tasks.names import name_masks
     from amg_cli.tfimm.predictor import SAMPredictor
     from amg_cli.weights.loading import load_model
+    from amg_cli.weights.text_image import load_text_image_encoder
 
 _HOME = {
     "AmgError": "amg_cli.core.errors",
@@ -38,6 +41,7 @@ _HOME = {
     "GenerationConfig": "amg_cli.core.config",
     "Instance": "amg_cli.tasks.boxes",
     "Mask": "amg_cli.core.mask",
+    "NamingConfig": "amg_cli.core.naming",
     "Prediction": "amg_cli.generation.predict",
     "Prompts": "amg_cli.generation.prompts",
     "SAMPredictor": "amg_cli.tfimm.predictor",
@@ -46,6 +50,8 @@ _HOME = {
     "encode_image": "amg_cli.generation.predict",
     "generate": "amg_cli.generation.everything",
     "load_model": "amg_cli.weights.loading",
+    "load_text_image_encoder": "amg_cli.weights.text_image",
+    "name_masks": "amg_cli.tasks.names",
     "predict": "amg_cli.generation.predict",
     "propose": "amg_cli.generation.propose",
     "reference_record": "amg_cli.formats.reference_record",
@@ -60,6 +66,7 @@ __all__ = [
     "GenerationConfig",
     "Instance",
     "Mask",
+    "NamingConfig",
     "Prediction",
     "Prompts",
     "SAMPredictor",
@@ -69,6 +76,8 @@ __all__ = [
     "encode_image",
     "generate",
     "load_model",
+    "load_text_image_encoder",
+    "name_masks",
     "predict",
     "propose",
     "reference_record",

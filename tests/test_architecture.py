@@ -91,7 +91,17 @@ def test_no_command_imports_another():
 
 @pytest.mark.parametrize(
     "module",
-    ["core.config", "core.mask", "models.configs", "weights.zoo", "weights.cache", "formats.found"],
+    [
+        "core.config",
+        "core.mask",
+        "core.naming",
+        "models.configs",
+        "weights.zoo",
+        "weights.cache",
+        "weights.text_image",
+        "formats.found",
+        "formats.class_names",
+    ],
 )
 def test_plain_values_load_no_torch(module):
     script = f"import sys, amg_cli.{module}; sys.exit('torch' in sys.modules)"
@@ -134,6 +144,7 @@ def test_the_public_names_are_there():
         "GenerationConfig",
         "Instance",
         "Mask",
+        "NamingConfig",
         "Prediction",
         "Prompts",
         "SAMPredictor",
@@ -143,6 +154,8 @@ def test_the_public_names_are_there():
         "encode_image",
         "generate",
         "load_model",
+        "load_text_image_encoder",
+        "name_masks",
         "predict",
         "propose",
         "reference_record",

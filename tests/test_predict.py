@@ -1,5 +1,7 @@
 """Prompts by hand: of every kind, batched or not; what is held of them; what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -155,8 +157,9 @@ def test_a_prediction_has_fewer_prompts_where_the_image_is_large(
         Prompts(boxes_xyxy=[]),
         Prompts(masks=np.zeros((0, 1, 24, 24))),
         Prompts(masks=np.zeros((0, 24, 24))),
+        Prompts(tokens=np.zeros((0, 2, 32))),
     ],
-    ids=["points", "boxes", "empty list", "masks", "one mask each"],
+    ids=["points", "boxes", "empty list", "masks", "one mask each", "tokens"],
 )
 def test_no_prompts_have_no_masks(tiny_model, encoded, none, multimask):
     found = predict(tiny_model, encoded, none, multimask=multimask)
@@ -164,6 +167,44 @@ def test_no_prompts_have_no_masks(tiny_model, encoded, none, multimask):
     assert found.masks.shape == (0, nb_masks, 60, 90)
     assert found.scores.shape == (0, nb_masks)
     assert found.low_res.shape == (0, nb_masks, 24, 24)
+
+
+def test_tokens_alone_or_beside_others_are_prompts(tiny_model, encoded):
+    """Of a box, as the prompt encoder makes them, they have its masks."""
+    boxes, rng = BOXES[:3], np.random.default_rng(2)
+    of_input = Prompts(boxes_xyxy=boxes).in_input(encoded.frame, (24, 24), tiny_model.device)
+    tokens, _ = tiny_model.prompt_encoder(of_input, encoded.embedding.input_hw)
+    masks = rng.normal(0, 5, (3, 1, 24, 24)).astype(np.float32)
+    for beside in ({}, {"masks": masks}):
+        wanted = predict(tiny_model, encoded, Prompts(boxes_xyxy=boxes, **beside))
+        for given in (tokens, tokens.detach().numpy(), tokens.tolist()):
+            prompts = Prompts(tokens=given, **beside)
+            assert len(prompts) == 3
+            found = predict(tiny_model, encoded, prompts)
+            np.testing.assert_array_equal(found.low_res, wanted.low_res)
+            np.testing.assert_array_equal(found.scores, wanted.scores)
+            np.testing.assert_array_equal(found.masks, wanted.masks)
+    rest = {"points_xy": POINTS[:3, None], "boxes_xyxy": boxes, "masks": masks}
+    own = rng.normal(size=(3, 2, 32))
+    together = predict(tiny_model, encoded, Prompts(**rest, tokens=own))
+    assert not np.allclose(together.scores, predict(tiny_model, encoded, Prompts(**rest)).scores)
+    alone = predict(tiny_model, encoded, Prompts(**rest, tokens=own)[1:2])
+    np.testing.assert_allclose(alone.low_res[0], together.low_res[1], atol=1e-4)
+    none = predict(tiny_model, encoded, Prompts(**rest, tokens=np.zeros((3, 0, 32))))
+    assert_close(none, predict(tiny_model, encoded, Prompts(**rest)))
+
+
+def test_tokens_are_the_same_on_an_image_that_is_not_prepared(tiny_model, encoded):
+    prompts = Prompts(tokens=np.random.default_rng(0).normal(size=(4, 3, 32)))
+    plain = dataclasses.replace(encoded.embedding, shared=None)
+    found = predict(tiny_model, dataclasses.replace(encoded, embedding=plain), prompts)
+    assert_close(found, predict(tiny_model, encoded, prompts))
+
+
+def test_tokens_of_another_number_of_channels_are_refused(tiny_model, encoded):
+    words = r"^tokens: \(N, M4, 32\) is wanted, not \(1, 2, 33\)$"
+    with pytest.raises(ValueError, match=words):
+        predict(tiny_model, encoded, Prompts(tokens=np.zeros((1, 2, 33))))
 
 
 def test_prompts_may_be_lists_of_whole_numbers_or_tensors(tiny_model, encoded):
@@ -190,6 +231,10 @@ def test_prompts_may_be_lists_of_whole_numbers_or_tensors(tiny_model, encoded):
         ({"masks": np.ones((1, 1, 24, 24), bool)}, TypeError, "masks: .* float is wanted.* bool"),
         ({"masks": np.ones((1, 1, 24, 24), int)}, TypeError, "masks: .*: logits, not int64"),
         ({"masks": np.ones((24, 24), "f4")}, ValueError, r"masks: .* not \(24, 24\)"),
+        ({"tokens": np.ones((1, 32), "f4")}, ValueError, r"tokens: \(N, M4, C\) .* not \(1, 32\)"),
+        ({"tokens": np.ones((1, 2, 32), int)}, TypeError, "tokens: .*: embeddings, not int64"),
+        ({"tokens": np.full((1, 2, 32), np.inf)}, ValueError, "tokens: finite numbers are wanted"),
+        ({"tokens": np.ones((2, 1, 32)), "boxes_xyxy": BOXES}, ValueError, "same N is wanted"),
     ],
 )
 def test_what_is_no_prompt_is_refused_by_name(given, kind, words):

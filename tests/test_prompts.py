@@ -60,6 +60,52 @@ def test_labels_of_points_add_their_own_embedding_to_the_position(unpadded):
     assert torch.equal(found, encoder.not_a_point_embed.weight.expand_as(found))
 
 
+def test_tokens_of_your_own_come_last_and_leave_the_padding_point_as_it_is(tiny_model):
+    own = torch.randn(len(BOXES), 2, TINY.embed_dim, generator=torch.Generator().manual_seed(0))
+    points = CORNERS[:, :1], labels_of(1)
+    for given in ({}, {"boxes_xyxy": BOXES}):
+        found = tokens_of(tiny_model, Prompts(*points, **given, tokens=own))
+        wanted = torch.cat([tokens_of(tiny_model, Prompts(*points, **given)), own], dim=1)
+        assert torch.equal(found, wanted)
+    assert torch.equal(tokens_of(tiny_model, Prompts(tokens=own)), own)
+    half = tokens_of(tiny_model, Prompts(tokens=own.bfloat16()))
+    assert torch.equal(half, own.bfloat16().float())
+
+
+@pytest.mark.parametrize("is_prepared", [True, False])
+@pytest.mark.parametrize("has_masks", [True, False])
+def test_tokens_that_are_a_boxs_have_the_boxs_masks(is_prepared, has_masks):
+    """Also where the image is in factors."""
+    model = wide_model()
+    embedding = embedding_of(model, 96)
+    embedding = model.prepare(embedding) if is_prepared else embedding
+    masks = torch.randn(len(BOXES), 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    beside = {"masks": masks} if has_masks else {}
+    with torch.inference_mode():
+        tokens = tokens_of(model, Prompts(boxes_xyxy=BOXES))
+        found = model.decode(embedding, Prompts(tokens=tokens, **beside))
+        wanted = model.decode(embedding, Prompts(boxes_xyxy=BOXES, **beside))
+        assert torch.equal(found.scores, wanted.scores)
+        assert torch.equal(found.logits(), wanted.logits())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kind", "words"),
+    [
+        (torch.zeros(3, 2), ValueError, r"tokens: \(N, M4, C\) is wanted, not \(3, 2\)"),
+        (torch.zeros(3, 2, 32).long(), TypeError, "tokens: float embeddings are wanted, not torch"),
+        (
+            torch.zeros(2, 2, 32),
+            ValueError,
+            "points, boxes, masks and tokens: give the same number",
+        ),
+    ],
+)
+def test_tokens_that_are_none_are_refused(tokens, kind, words):
+    with pytest.raises(kind, match=f"^{words}"):
+        Prompts(boxes_xyxy=BOXES, tokens=tokens)
+
+
 @pytest.mark.parametrize("label", [-2, 4, 255, 0.5, float("nan")])
 def test_a_label_without_a_meaning_is_refused(label):
     with pytest.raises(ValueError, match=rf"^labels: 1 foreground, .*; not {label}$"):
@@ -80,8 +126,9 @@ def test_labels_on_a_device_are_not_waited_for():
         Prompts(boxes_xyxy=torch.zeros(0, 4)),
         Prompts(torch.zeros(0, 1, 2), torch.zeros(0, 1), torch.zeros(0, 4)),
         Prompts(masks=torch.zeros(0, 1, 24, 24)),
+        Prompts(tokens=torch.zeros(0, 1, 64)),
     ],
-    ids=["points", "boxes", "both", "masks"],
+    ids=["points", "boxes", "both", "masks", "tokens"],
 )
 def test_no_prompts_have_no_masks(none, is_prepared, multimask):
     model = wide_model()

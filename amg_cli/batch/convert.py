@@ -6,7 +6,7 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -40,6 +40,7 @@ from amg_cli.formats.manifest import (
     kept_results,
     read_entries,
     read_records,
+    read_settings,
     shards_in,
 )
 from amg_cli.formats.result import Result
@@ -122,20 +123,27 @@ def _write_own(
     formats = plan.image_formats
     if any(format_.needs_image for format_ in formats):
         try:
-            if not result.source:
-                cause = "is where none knows"
-                raise ImageError(result.file_name, cause, "give the folder of the `images`")
-            pixels = read_image(Path(result.source))
-            if pixels.shape[:2] != result.image_hw:
-                (height, width), (its, own) = pixels.shape[:2], result.image_hw
-                cause = f"has {width} x {height} pixels, and its masks {own} x {its}"
-                raise ImageError(result.source, cause, "give the `images` that the masks are of")
-            result = replace(result, image_rgb=pixels)
+            result = with_pixels(result)
         except ImageError as error:
             report(error)
             formats = [format_ for format_ in formats if not format_.needs_image]
     for said in write_image(result, wanted.output, formats, wanted.options, wanted.overwrite):
         report(said)
+
+
+def with_pixels(result: Result) -> Result:
+    """With the pixels of its image, which is read. Raises ImageError where it cannot be."""
+    if result.image_rgb is not None:
+        return result
+    if not result.source:
+        cause = "is where none knows"
+        raise ImageError(result.file_name, cause, "give the folder of the `images`")
+    pixels = read_image(Path(result.source))
+    if pixels.shape[:2] != result.image_hw:
+        (height, width), (its, own) = pixels.shape[:2], result.image_hw
+        cause = f"has {width} x {height} pixels, and its masks {own} x {its}"
+        raise ImageError(result.source, cause, "give the `images` that the masks are of")
+    return replace(result, image_rgb=pixels)
 
 
 def _named(result: Result, names: Names) -> Result:
@@ -161,12 +169,13 @@ def results_of(source: Path, images: Path | None = None) -> Iterator[Result | Im
         # Beside a run's own file lies its record, which knows where the images are.
         entries = {entry.number: entry for entry in read_entries(source.parent)}
         is_the_runs = source.name == format_.file_name
-        for result in results_in(source, format_):
-            yield _placed(result, entries if is_the_runs else {}, images)
+        results = results_in(source, format_)
+        placed = (_placed(each, entries if is_the_runs else {}, images) for each in results)
+        yield from _of_the_runs(placed, source.parent) if is_the_runs else placed
     elif source.is_file():
         yield from _of_file(source, images)
     else:
-        yield from _of_folder(source, images)
+        yield from _of_the_runs(_of_folder(source, images), source)
 
 
 def _of_file(source: Path, images: Path | None) -> Iterator[Result | ImageError]:
@@ -210,6 +219,19 @@ def _kept(folder: Path) -> Iterator[Result] | None:
     if not done or any(record.at is None for record in done):
         return None
     return _read_kept([(folder / FOLDER / shard.file("masks"), each) for shard, each in parts])
+
+
+def _of_the_runs(
+    results: Iterable[Result | ImageError], folder: Path
+) -> Iterator[Result | ImageError]:
+    """With all categories that the run's record lists, by whose order they are numbered."""
+    settings = (read_settings(folder, shard) or {} for shard in shards_in(folder))
+    listed = next((each["categories"] for each in settings if each.get("categories")), ())
+    for result in results:
+        if isinstance(result, ImageError) or result.categories or not listed:
+            yield result
+        else:
+            yield replace(result, categories=tuple(listed))
 
 
 def _read_kept(parts: list[tuple[Path, RunRecords]]) -> Iterator[Result]:

@@ -33,6 +33,8 @@ from amg_cli.weights.cache import sha256_of
 WAYS_OUT = "`on_exists` overwrite, or another `output`"
 OnExists = Literal["error", "skip", "overwrite"]
 _PHRASES = {"task": "the task"}  # of settings that are no options
+_BEFORE = {"task": "everything", "classes": None, "text": None}  # in records that know none of them
+_LISTED = 16  # of a list, so many are named
 # What becomes of an image that is listed: work, or nothing as it is done, has failed before, or has
 # output of unknown origin.
 Status = Literal["to do", "done", "failed", "exists"]
@@ -224,14 +226,14 @@ def preview(plan: Plan, sources: Sequence[Source]) -> list[tuple[Source, Status]
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """A phrase for each setting that is another than it was: what it was, and is.
 
-    One that a record lacks, of an older version, is as now; but for the task, which was one.
+    One that a record lacks, of an older version, is as now; but for those that it had not yet.
     """
-    earlier = {"task": "everything", **earlier}
+    earlier = {**_BEFORE, **earlier}
     different = [name for name in now if name in earlier and earlier[name] != now[name]]
     return [
         f"{_PHRASES.get(name, f'`{name}`')} {_short(earlier[name])}, now {_short(now[name])}"
         for name in different
-        if name != "categories"  # which follow from the detections
+        if name != "categories"  # which follow from the detections, or the classes
     ]
 
 
@@ -291,7 +293,11 @@ def _record(outcome: Outcome, at: int | None, length: int | None) -> Record:
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        if len(value) <= _LISTED:
+            texts = [str(each) for each in value]
+            return (", " if any(" " in text for text in texts) else " ").join(texts)
+        mark = zlib.crc32(json.dumps(value).encode())  # of two that begin alike
+        return f"{' '.join(map(str, value[:3]))} … ({len(value)}, {mark:08x})"
     if isinstance(value, str):
         return value[:8] if len(value) == 64 else value
     return "not given" if value is None else json.dumps(value)

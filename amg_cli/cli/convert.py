@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from amg_cli.cli.converting import OUTPUT_OPTION, PLACE_OPTIONS, write_as
-from amg_cli.cli.format_options import HOW_OPTIONS, check_format_options
+from amg_cli.cli.format_options import FORMATS_OPTION, HOW_OPTIONS, check_format_options
 from amg_cli.cli.options import PATH, with_options
-from amg_cli.formats.table import FORMATS
 
 EPILOG = """\b
 SRC is the output folder of a run, or one of its files; or a COCO data set of another
@@ -24,10 +23,7 @@ program. Read are png, rle, sa1b, coco, ndjson and parquet.
 # fmt: off
 _OPTIONS = (
     OUTPUT_OPTION,
-    click.option(
-        "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
-        help=f"What to write: {', '.join(FORMATS)}. Can be given several times.  [required]",
-    ),
+    FORMATS_OPTION,
     *HOW_OPTIONS,
     *PLACE_OPTIONS,
 )

@@ -14,6 +14,10 @@ from amg_cli.formats.format import FormatOptions, used_options
 from amg_cli.formats.table import FORMATS, check_formats, format_of
 
 # fmt: off
+FORMATS_OPTION = click.option(  # of commands that have no run's defaults
+    "--format", "formats", type=click.Choice(FORMATS), multiple=True, metavar="NAME",
+    help=f"What to write: {', '.join(FORMATS)}. Can be given several times.  [required]",
+)
 HOW_OPTIONS = (
     click.option(
         "--category", default="object", show_default=True, metavar="NAME",

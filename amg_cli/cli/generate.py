@@ -12,6 +12,7 @@ import click
 
 from amg_cli.cli.format_options import FORMAT_OPTIONS, check_format_options
 from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS, model_settings
+from amg_cli.cli.naming_options import NAMING_OPTIONS, NOT_NAMED, given_naming
 from amg_cli.cli.options import generation_config, generation_options, with_options
 from amg_cli.cli.region_option import ROI_OPTION, given_region, recorded_region
 from amg_cli.cli.run_options import (
@@ -26,7 +27,7 @@ from amg_cli.cli.words import log_as
 from amg_cli.formats.table import CANDIDATES
 
 if TYPE_CHECKING:
-    from amg_cli.batch.image_tasks import Everything
+    from amg_cli.batch.image_tasks import Everything, Task
     from amg_cli.core.config import GenerationConfig
     from amg_cli.core.region import Region
 
@@ -71,7 +72,7 @@ _OPTIONS = (
 
 def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a run to a click command: its own, then those of the generation."""
-    run = (*INPUT_OPTIONS, *FORMAT_OPTIONS, *_OPTIONS, *RECORD_OPTIONS)
+    run = (*INPUT_OPTIONS, *FORMAT_OPTIONS, *_OPTIONS, *NAMING_OPTIONS, *RECORD_OPTIONS)
     return with_options((*run, *MODEL_OPTIONS, *READING_OPTIONS))(generation_options(command))
 
 
@@ -82,17 +83,20 @@ def run_generate(values: dict[str, Any]) -> int:
     formats = _formats(values)
     check_format_options(values, formats)
     generation_config(values)
+    naming = given_naming(values, formats)
     roi = given_region(values)
     own = model_settings(values)
     config = generation_config(values, own)
+    make: Callable[[], Task] = partial(_task, config, _floors(values), roi)
     task = RunTask(
         "everything",
         settings={
             "roi": recorded_region(values),
             "candidate_floors": list(_floors(values) or ()) or None,
+            **(naming.recorded() if naming else NOT_NAMED),
             **dataclasses.asdict(config),
         },
-        make=partial(_task, config, _floors(values), roi),
+        make=partial(naming.task, make) if naming else make,
         own=own,
     )
     # This loads what --help and usage errors must not wait for.

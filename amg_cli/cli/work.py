@@ -31,9 +31,10 @@ def engine_and_work(
         for device in devices:
             check_compilable(device)
     set_threads(1)  # so that what is forked has no threads
+    made = task.make()
     work = Work(
         replace(options, device=str(devices[0]), compiled=False, threads=None).load(task.own),
-        task.make(),
+        made,
         tuple(plan.image_formats),
         plan.options,
         reading=given_reading(values),

@@ -29,6 +29,7 @@ Stage = Literal[
     "filters",
     "nms",
     "rle",
+    "names",
     "write",
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)

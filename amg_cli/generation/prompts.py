@@ -1,6 +1,7 @@
 """What a model is prompted with, in pixels of an image: checked, and brought to the model's input.
 
-Shape letters: N prompts, M1 points, M2 boxes and M3 masks each; H' W' a mask at low resolution.
+Shape letters: N prompts, M1 points, M2 boxes, M3 masks and M4 tokens each; H' W' a mask at low
+resolution; C channels of the model's embedding.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Prompts:
                 foreground alone
     boxes_xyxy: (N, 4) numbers, or (N, M2, 4) for several boxes of one prompt
     masks:      (N, M3, H', W') float logits, as `Prediction.low_res`, or (N, H', W') for one each
+    tokens:     (N, M4, C) float, embeddings of your own in the model's C channels, such as a text's
+                by a projection that you have trained; they are joined to the points' and boxes'
 
     Arrays or lists. Raises TypeError or ValueError, which name the argument and what is wanted, for
     another shape or type, for numbers that are not finite, and for parts of unequal N.
@@ -39,12 +42,14 @@ class Prompts:
     labels: ArrayLike | None = None
     boxes_xyxy: ArrayLike | None = None
     masks: ArrayLike | None = None
+    tokens: ArrayLike | None = None
 
     def __post_init__(self) -> None:
         points = _numbers("points_xy", self.points_xy, "(N, M1, 2)", (3,), last=2)
         labels = _numbers("labels", self.labels, "(N, M1)", (2,))
         boxes = _numbers("boxes_xyxy", self.boxes_xyxy, "(N, 4) or (N, M2, 4)", (2, 3), last=4)
         masks = _numbers("masks", self.masks, "(N, M3, H', W') or (N, H', W') float", (3, 4))
+        tokens = _numbers("tokens", self.tokens, "(N, M4, C) float", (3,))
         if labels is not None and points is None:
             raise ValueError("labels: are given without points_xy")
         if points is not None:
@@ -53,7 +58,7 @@ class Prompts:
                 wanted = f"labels: {points.shape[:2]} is wanted, as there are so many points"
                 raise ValueError(f"{wanted}; not {labels.shape}")
             _check_labels(labels)
-        given = {"points_xy": points, "boxes_xyxy": boxes, "masks": masks}
+        given = {"points_xy": points, "boxes_xyxy": boxes, "masks": masks, "tokens": tokens}
         counts = {name: len(value) for name, value in given.items() if value is not None}
         if len(set(counts.values())) > 1:
             raise ValueError(f"{', '.join(counts)}: the same N is wanted, not {counts}")
@@ -97,6 +102,8 @@ class Prompts:
                 raise ValueError(f"{wanted}, not {masks.shape}")
             masks = masks[:, None] if masks.ndim == 3 else masks
             given["masks"] = torch.from_numpy(masks.astype(np.float32))
+        if "tokens" in arrays:
+            given["tokens"] = torch.from_numpy(arrays["tokens"].astype(np.float32))
         return InputPrompts(**{name: value.to(device) for name, value in given.items()})
 
 
@@ -126,7 +133,8 @@ def _numbers(
         return None
     wanted = f"{name}: {wanted} is wanted"
     if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     try:
         array = np.asarray(value)
     except ValueError as error:  # lists of unequal lengths
@@ -135,6 +143,8 @@ def _numbers(
         raise TypeError(f"{wanted} of numbers, not {briefly(value)} of {array.dtype}")
     if name == "masks" and array.dtype.kind != "f":
         raise TypeError(f"{wanted}: logits, not {array.dtype}; see `Prediction.low_res`")
+    if name == "tokens" and array.dtype.kind != "f":
+        raise TypeError(f"{wanted}: embeddings, not {array.dtype}")
     if array.size == 0 and array.ndim == 1 and last is not None:
         array = array.reshape(0, *[1] * (dimensions[0] - 2), last)  # of an empty list
     if array.ndim not in dimensions or last not in (None, array.shape[-1]):

@@ -22,6 +22,7 @@ _SHAPES: dict[str, tuple[str, tuple[int, ...], int | None]] = {
     "labels": ("(N, M1)", (2,), None),
     "boxes_xyxy": ("(N, 4) or (N, M2, 4)", (2, 3), 4),
     "masks": ("(N, M3, H', W')", (4,), None),
+    "tokens": ("(N, M4, C)", (3,), None),
 }  # and the dimensions and the last one's length
 
 
@@ -37,9 +38,11 @@ class Prompts:
                 points, but for the padding point that the model adds where there is none
     masks:      (N, M3, 4h, 4w) float32 logits, such as an earlier answer's; the embeddings of
                 several are added up
-    Published code has M2 and M3 of 0 or 1. M1, M2 or M3 of 0 is as if nothing were given.
+    tokens:     (N, M4, C) float32, embeddings of your own, such as a text's, of the model's C; they
+                come after the points and boxes, whose padding point does not depend on them
+    Published code has M2 and M3 of 0 or 1. M1, M2, M3 or M4 of 0 is as if nothing were given.
     Raises ValueError for parts of another shape, or that do not fit each other; TypeError for masks
-    that are no floats; ValueError for labels of another number where
+    or tokens that are no floats; ValueError for labels of another number where
     they are on the CPU; on a device, which nothing waits for, those count as background.
     """
 
@@ -47,6 +50,7 @@ class Prompts:
     labels: Tensor | None = None
     boxes_xyxy: Tensor | None = None
     masks: Tensor | None = None
+    tokens: Tensor | None = None
 
     def __post_init__(self) -> None:
         if (self.points_xy is None) != (self.labels is None):
@@ -64,8 +68,10 @@ class Prompts:
             raise ValueError(f"labels: {wanted} is wanted, not {found}")
         if self.masks is not None and not self.masks.is_floating_point():
             raise TypeError(f"masks: float logits are wanted, not {self.masks.dtype}")
+        if self.tokens is not None and not self.tokens.is_floating_point():
+            raise TypeError(f"tokens: float embeddings are wanted, not {self.tokens.dtype}")
         if len({len(x) for x in self._given()}) > 1:
-            raise ValueError("points, boxes and masks: give the same number of each")
+            raise ValueError("points, boxes, masks and tokens: give the same number of each")
         if self.labels is not None and self.labels.device.type == "cpu":
             _check_labels(self.labels)
 
@@ -73,7 +79,8 @@ class Prompts:
         return next((len(x) for x in self._given()), 1)
 
     def _given(self) -> list[Tensor]:
-        return [x for x in (self.points_xy, self.boxes_xyxy, self.masks) if x is not None]
+        every = (self.points_xy, self.boxes_xyxy, self.masks, self.tokens)
+        return [x for x in every if x is not None]
 
 
 def _check_labels(labels: Tensor) -> None:
@@ -125,28 +132,39 @@ class PromptEncoder(nn.Module):
     ) -> tuple[Tensor, CellPrompts | None]:
         """Token embeddings (N, T, C), and what is added to the cells if there are masks, or None.
 
-        T is 0 for masks alone. `input_hw` is the padded input's size in pixels.
+        T is 0 for masks alone. `input_hw` is the padded input's size in pixels. Raises ValueError
+        for tokens of another number of channels.
         """
         channels = self.no_mask_embed.weight.shape[1]
         none = (len(prompts), 0, channels)
         tokens = [torch.zeros(none, dtype=torch.float32, device=self.device)]
-        points, labels, boxes, masks = (
+        points, labels, boxes, masks, own = (
             x if x is not None and x.shape[1] else None
-            for x in (prompts.points_xy, prompts.labels, prompts.boxes_xyxy, prompts.masks)
+            for x in (
+                prompts.points_xy,
+                prompts.labels,
+                prompts.boxes_xyxy,
+                prompts.masks,
+                prompts.tokens,
+            )
         )
         if points is not None and labels is not None:
             if boxes is None and self.pad_points:
                 # The published models were trained with a padding point wherever no box is.
                 points = torch.cat([points, points.new_zeros(len(points), 1, 2)], dim=1)
                 labels = torch.cat([labels, labels.new_full((len(labels), 1), PADDING)], dim=1)
-            tokens.append(self._points(points, labels, input_hw))
+            tokens.append(self.embed_points(points, labels, input_hw))
         if boxes is not None:
             boxes = boxes[:, None] if boxes.ndim == 2 else boxes
             corners = boxes.reshape(len(boxes), 2 * boxes.shape[1], 2)
             _, _, first, second = self._kinds()
             kinds = torch.cat([first, second]).repeat(corners.shape[1] // 2, 1)
             tokens.append(self._positions(corners, input_hw) + kinds)
-        return torch.cat(tokens, dim=1), None if masks is None else self._of_cells(masks)
+        if own is not None:
+            if own.shape[2] != channels:
+                raise ValueError(f"tokens: (N, M4, {channels}) is wanted, not {tuple(own.shape)}")
+            tokens.append(own.float())
+        return torch.cat(tokens, dim=1), None if masks is None else self.embed_masks(masks)
 
     @property
     def device(self) -> torch.device:
@@ -168,7 +186,7 @@ class PromptEncoder(nn.Module):
         grid_xy = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
         return self.pe_layer(grid_xy).permute(2, 0, 1)[None]
 
-    def _of_cells(self, masks: Tensor) -> CellPrompts:
+    def embed_masks(self, masks: Tensor) -> CellPrompts:
         """Of masks (N, M3, 4h, 4w), of which several are added up before the projection."""
         *layers, last = self.mask_downscaling
         projection = cast("nn.Conv2d", last)
@@ -192,7 +210,7 @@ class PromptEncoder(nn.Module):
         x, y = (points_xy + 0.5).unbind(dim=-1)
         return self.pe_layer(torch.stack([x / width, y / height], dim=-1))
 
-    def _points(self, points_xy: Tensor, labels: Tensor, input_hw: tuple[int, int]) -> Tensor:
+    def embed_points(self, points_xy: Tensor, labels: Tensor, input_hw: tuple[int, int]) -> Tensor:
         """Position and label of each point. (N, P, 2), (N, P) -> (N, P, C)."""
         kind, *others = self._kinds()
         is_padding = (labels == PADDING)[..., None]
