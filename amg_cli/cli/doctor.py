@@ -21,6 +21,7 @@ LIBRARIES = (
     "click",
     "tqdm",
     "safetensors",
+    "open_clip_torch",
 )
 
 
@@ -38,7 +39,24 @@ def _findings() -> Iterator[tuple[str, str]]:
     for library in LIBRARIES:
         yield library, _version(library)
     yield from _devices()
+    yield "onnxruntime", _onnx_runtime()
     yield from _weights()
+
+
+def _onnx_runtime() -> str:
+    """Its version and providers, and what they would do here."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return "not installed; pip install 'amg-cli[onnx]' for --backend onnx and amg export"
+    names = [
+        each.removesuffix("ExecutionProvider") for each in onnxruntime.get_available_providers()
+    ]
+    others = [name.lower() for name in names if name not in ("CPU", "Azure")]
+    faster = "encoders are faster by --backend onnx"
+    if others:
+        faster = f"--backend onnx:{others[0]} runs the whole model there"
+    return f"{onnxruntime.__version__}, {', '.join(names)}; {faster}"
 
 
 def _version(library: str) -> str:

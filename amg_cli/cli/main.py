@@ -13,7 +13,9 @@ from amg_cli.cli.convert import convert
 from amg_cli.cli.doctor import doctor
 from amg_cli.cli.edges import edges
 from amg_cli.cli.evaluate import evaluate
+from amg_cli.cli.export import export
 from amg_cli.cli.generate import generate_options, run_generate
+from amg_cli.cli.label import label
 from amg_cli.cli.merge import merge
 from amg_cli.cli.models import models
 from amg_cli.cli.predict import predict
@@ -89,6 +91,8 @@ main.add_command(convert)
 main.add_command(doctor)
 main.add_command(edges)
 main.add_command(evaluate)
+main.add_command(export)
+main.add_command(label)
 main.add_command(merge)
 main.add_command(models)
 main.add_command(predict)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +14,30 @@ import click
 
 from amg_cli.cli.options import PATH, as_options, counting
 from amg_cli.cli.words import say
+from amg_cli.core.errors import InputError
 
 if TYPE_CHECKING:
     from amg_cli.batch.reading import Reading
     from amg_cli.models.sam import Sam
 
+ONNX_NEEDS = ("onnx", "onnxscript", "onnxruntime")
+
+
+class BackendType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`auto`, `torch`, `onnx`, or `onnx:PROVIDER`."""
+
+    name = "backend"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The option's text, in small letters; auto is torch."""
+        backend = str(value).lower()
+        if backend not in ("auto", "torch", "onnx") and not re.fullmatch(r"onnx:\w+", backend):
+            self.fail(f"{value!r} is not torch, onnx or onnx:PROVIDER", param, ctx)
+        return "torch" if backend == "auto" else backend
+
+
 # fmt: off
-MODEL_OPTIONS = (
+WEIGHTS_OPTIONS = (
     click.option(
         "--checkpoint", type=PATH, metavar="FILE",
         help="The model's weights: an official checkpoint. Its architecture is read from it.",
@@ -30,6 +49,15 @@ MODEL_OPTIONS = (
         "see amg models.  [default: nano]",
     ),
     click.option("--offline", is_flag=True, help="Never download weights."),
+)
+IMAGE_SIZE_OPTION = click.option(
+    "--image-size", type=click.IntRange(min=16), metavar="N",
+    help="Longest side that images are scaled to, in pixels; faster and coarser when smaller. "
+    "[default: the model's own: 512 for nano, 1024 for the others]",
+)
+QUIET_OPTION = click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+MODEL_OPTIONS = (
+    *WEIGHTS_OPTIONS,
     click.option(
         "--device", default="auto", show_default=True, metavar="NAME",
         help="auto (cuda, else mps, else cpu), cpu, mps, cuda or cuda:N; for a run several, parted "
@@ -46,15 +74,17 @@ MODEL_OPTIONS = (
         "many images, as the first takes a minute longer."
     ),
     click.option(
-        "--image-size", type=click.IntRange(min=16), metavar="N",
-        help="Longest side that images are scaled to, in pixels; faster and coarser when smaller. "
-        "[default: the model's own: 512 for nano, 1024 for the others]",
+        "--backend", type=BackendType(), default="auto", show_default=True, metavar="NAME",
+        help="torch, which auto is, or onnx: the encoder runs on ONNX Runtime (pip install "
+        "'amg-cli[onnx]'), and the decoder too where that has more than the CPU. onnx:openvino and "
+        "the like take that provider of it.",
     ),
+    IMAGE_SIZE_OPTION,
     click.option(
         "--threads", type=click.IntRange(min=1), help="CPU threads, of each worker in a run. "
         "[default: the cores, shared out]"
     ),
-    click.option("--quiet", is_flag=True, help="Nothing on stderr but errors."),
+    QUIET_OPTION,
 )
 READING_OPTIONS = (
     click.option(
@@ -83,6 +113,7 @@ class ModelOptions:
     device: str
     precision: str
     compiled: bool
+    backend: str
     image_size: int | None
     threads: int | None
     quiet: bool
@@ -97,6 +128,10 @@ class ModelOptions:
 
         settings: its own, which a line says where they count
         """
+        if self.backend != "torch":
+            check_onnx(f"backend {self.backend}")
+            if self.compiled:
+                raise click.UsageError("--compile is for --backend torch")
         from amg_cli.models.compiled import check_compilable, compile_model
         from amg_cli.models.devices import find_device, set_threads
         from amg_cli.weights.loading import load_model
@@ -118,7 +153,20 @@ class ModelOptions:
         )
         if self.compiled:
             compile_model(model)
-        return model
+        return model if self.backend == "torch" else self._on_onnx_runtime(model)
+
+    def _on_onnx_runtime(self, model: Sam) -> Sam:
+        from amg_cli.export.backend import on_onnx_runtime
+
+        provider = self.backend.partition(":")[2] or None
+        return on_onnx_runtime(model, provider, (lambda _: None) if self.quiet else say)
+
+
+def check_onnx(what: str) -> None:
+    """Raises InputError where what ONNX needs is not installed, saying what brings it."""
+    for name in ONNX_NEEDS:
+        if find_spec(name) is None:
+            raise InputError(what, f"needs {name}", "pip install 'amg-cli[onnx]'")
 
 
 def given_reading(values: Mapping[str, Any]) -> Reading:

@@ -1,0 +1,1 @@
+"""Models as ONNX graphs, for other programs and for ONNX Runtime here."""

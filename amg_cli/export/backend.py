@@ -1,0 +1,86 @@
+"""A model on ONNX Runtime: its graphs are made once, and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from amg_cli.core.errors import DeviceError
+from amg_cli.core.version import __version__
+from amg_cli.export.exporting import OPSETS, save
+from amg_cli.export.tracing import MOST_TOKENS, Network, encoder_network, tokens_network, trace
+from amg_cli.models.onnx import OnnxDecoder, OnnxEncoder, OnnxGraph
+from amg_cli.models.sam import Sam
+from amg_cli.weights.cache import cache_folder, sha256_of
+
+CPU = "CPUExecutionProvider"
+SUFFIX = "ExecutionProvider"
+REMOTE = ("AzureExecutionProvider",)  # which every build lists, and which calls a server
+
+
+def on_onnx_runtime(
+    model: Sam, provider: str | None = None, say: Callable[[str], object] = lambda _: None
+) -> Sam:
+    """The model, its encoder on ONNX Runtime, and its decoder too but on a CPU.
+
+    There torch's decoder, which does less, is the faster one by measurement. The model is changed.
+    provider: of ONNX Runtime's execution providers, such as "openvino"; None for those it has, in
+        its own order
+    say: gets a line before what takes long
+    Raises DeviceError for a provider that this ONNX Runtime does not have.
+    """
+    providers = find_providers(provider)
+    graphs = _Graphs(model, providers, say)
+    encoder = OnnxEncoder(graphs.of("encoder", encoder_network))
+    if providers[0] != CPU:
+        model.mask_decoder = OnnxDecoder(
+            model.mask_decoder,
+            graphs.of("clear", lambda model: tokens_network(model, multimask=False)),
+            graphs.of("ambiguous", lambda model: tokens_network(model, multimask=True)),
+            MOST_TOKENS,
+        )
+    model.image_encoder = encoder
+    return model
+
+
+def find_providers(name: str | None = None) -> list[str]:
+    """ONNX Runtime's names of the providers to try, the CPU's last. Errors as of `on_onnx_runtime`.
+
+    name: of one, with or without its "ExecutionProvider", in any case
+    """
+    there = [each for each in onnxruntime.get_available_providers() if each not in REMOTE]
+    if name is None:
+        return there
+    short = {each.removesuffix(SUFFIX).lower(): each for each in there}
+    found = short.get(name.lower().removesuffix(SUFFIX.lower()))
+    if found is None:
+        have = ", ".join(short)
+        cause = f"not in this ONNX Runtime {onnxruntime.__version__}"
+        raise DeviceError(f"provider {name}", cause, f"here are: {have}")
+    return list(dict.fromkeys([found, CPU]))
+
+
+class _Graphs:
+    """Of a model: in the cache, or made."""
+
+    def __init__(self, model: Sam, providers: list[str], say: Callable[[str], object]) -> None:
+        self._model, self._providers, self._say = model, providers, say
+        of_file = sha256_of(model.checkpoint) if model.checkpoint else ""
+        known = repr((of_file, model.config, onnx.__version__, __version__, OPSETS[0]))
+        key = hashlib.sha256(known.encode()).hexdigest()[:16]
+        self._folder = cache_folder() / "onnx" / f"{model.name or 'model'}-{key}"
+
+    def of(self, name: str, network: Callable[[Sam], Network]) -> OnnxGraph:
+        """One of them."""
+        path = self._folder / f"{name}.onnx"
+        if not path.is_file():
+            self._say(f"making {name}.onnx, once, in {self._folder}")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".export-") as scratch:
+                save(trace(network(self._model), OPSETS[0], Path(scratch)), Path(scratch), path)
+        return OnnxGraph(path, self._providers)

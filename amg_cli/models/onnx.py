@@ -1,0 +1,116 @@
+"""Networks that run on ONNX Runtime, of the same kinds as the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from amg_cli.models.kinds import CellPrompts, Decoded, Decoder, Embedding
+from amg_cli.models.modes import Modes
+
+
+class OnnxGraph:
+    """A file with a graph, opened by each process that runs it, as no session survives a fork.
+
+    providers: ONNX Runtime's execution providers, the one to be tried first in front
+    """
+
+    def __init__(self, path: Path, providers: Sequence[str]) -> None:
+        self.path, self.providers = path, tuple(providers)
+        self._session: Any = None
+        self._opened_by: tuple[int, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_session": None, "_opened_by": None}
+
+    def run(self, **inputs: Tensor) -> list[Tensor]:
+        """The outputs, in the graph's order, on the CPU."""
+        given = {name: _array(tensor) for name, tensor in inputs.items()}
+        return [torch.from_numpy(found) for found in self._open().run(None, given)]
+
+    def _open(self) -> Any:
+        opener = (os.getpid(), torch.get_num_threads())
+        if self._opened_by != opener:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            options.log_severity_level = 3  # errors alone
+            self._session = onnxruntime.InferenceSession(
+                str(self.path), options, providers=list(self.providers)
+            )
+            self._opened_by = opener
+        return self._session
+
+
+class OnnxEncoder(nn.Module):
+    """An image encoder of one level. graph: from `input` to `image_embeddings`"""
+
+    in_16_bits = False
+
+    def __init__(self, graph: OnnxGraph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def fold(self) -> None:
+        """Ready as it is."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """As `Encoder`; one image after another, as the graph is of one."""
+        embeddings = [self.graph.run(input=each[None])[0] for each in image]
+        return (torch.cat(embeddings).to(image.device),)
+
+
+class OnnxDecoder(nn.Module):
+    """A mask decoder that draws all masks at once.
+
+    decoder: what its graphs are of, which does what they do not: masks as prompts, no prompts, and
+        more tokens than `most_tokens`
+    clear, ambiguous: from `image_embeddings` and `tokens` to `scores` and `low_res_masks`
+    """
+
+    def __init__(
+        self, decoder: Decoder, clear: OnnxGraph, ambiguous: OnnxGraph, most_tokens: int
+    ) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.clear, self.ambiguous, self.most_tokens = clear, ambiguous, most_tokens
+
+    def forward(
+        self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, multimask: bool
+    ) -> Decoded:
+        """As `Decoder`."""
+        if cells is not None or not 0 < tokens.shape[1] <= self.most_tokens or not len(tokens):
+            return self.decoder(embedding, tokens, cells, multimask)
+        graph = self.ambiguous if multimask else self.clear
+        found = graph.run(image_embeddings=embedding.features, tokens=tokens)
+        scores, logits = (tensor.to(tokens.device) for tensor in found)
+        return Drawn(scores, logits)
+
+    def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Any:
+        """As `Decoder`; for what the graphs do not do."""
+        return self.decoder.prepare(embedding, used_hw, modes)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """As `Decoded`, of masks that are drawn already: low_res (N, M, 4h, 4w)."""
+
+    scores: Tensor
+    low_res: Tensor
+
+    def logits(self, keep: Tensor | None = None) -> Tensor:
+        """As `Decoded`."""
+        return self.low_res.flatten(0, 1) if keep is None else self.low_res[keep]
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=np.float32)
