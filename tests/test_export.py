@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from amg_cli import encode_image, generate
+from amg_cli import GenerationConfig, encode_image, generate
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.boxes import mask_boxes
 from amg_cli.models.prompt_encoder import Prompts
@@ -255,7 +255,7 @@ def test_a_host_of_sixty_lines_gives_the_masks_of_amg(nano_graphs, tmp_path):
     subprocess.run([sys.executable, script, nano_graphs, ppm, tmp_path / "out"], check=True)
     rows = list(csv.DictReader((tmp_path / "out/metadata.csv").open()))
     found = [cv2.imread(str(tmp_path / f"out/{row['id']}.png"), -1) > 0 for row in rows]
-    wanted = [mask.array() for mask in generate(image, load_model("nano"), settings())]
+    wanted = [mask.array() for mask in generate(image, load_model("nano"), GenerationConfig())]
     assert len(wanted) > 20
     best = np.array([max(_iou(a, b) for b in wanted) for a in found])
     again = np.array([max(_iou(a, b) for b in found) for a in wanted])
@@ -302,7 +302,8 @@ def test_a_run_on_onnx_runtime_gives_the_same_masks(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_decoder_on_onnx_runtime_is_a_kind_like_any_other(tmp_path):
     from amg_cli.export.exporting import save
-    from amg_cli.export.tracing import MOST_TOKENS, tokens_network, trace
+    from amg_cli.export.networks import MOST_TOKENS
+    from amg_cli.export.tracing import tokens_network, trace
     from amg_cli.models.onnx import OnnxDecoder, OnnxGraph
 
     model, image = tiny(), picture((60, 90))

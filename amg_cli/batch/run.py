@@ -33,7 +33,8 @@ from amg_cli.weights.cache import sha256_of
 WAYS_OUT = "`on_exists` overwrite, or another `output`"
 OnExists = Literal["error", "skip", "overwrite"]
 _PHRASES = {"task": "the task"}  # of settings that are no options
-_BEFORE = {"task": "everything", "classes": None, "text": None}  # in records that know none of them
+# In records that know none of them.
+_BEFORE = {"task": "everything", "classes": None, "text": None, "backend": "torch"}
 _LISTED = 16  # of a list, so many are named
 # What becomes of an image that is listed: work, or nothing as it is done, has failed before, or has
 # output of unknown origin.

@@ -147,8 +147,7 @@ def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources, task:
         "compiled": values["compiled"],
         "stretch": values["stretch"],
         "threads": _threads(values, sources),
-        # Only where it is another, so that older records still fit.
-        **({} if values["backend"] == "torch" else {"backend": values["backend"]}),
+        "backend": values["backend"],
         **task.settings,
     }
     return Plan(

@@ -13,7 +13,8 @@ import onnxruntime
 from amg_cli.core.errors import DeviceError
 from amg_cli.core.version import __version__
 from amg_cli.export.exporting import OPSETS, save
-from amg_cli.export.tracing import MOST_TOKENS, Network, encoder_network, tokens_network, trace
+from amg_cli.export.networks import MOST_TOKENS
+from amg_cli.export.tracing import Network, encoder_network, tokens_network, trace
 from amg_cli.models.onnx import OnnxDecoder, OnnxEncoder, OnnxGraph
 from amg_cli.models.sam import Sam
 from amg_cli.weights.cache import cache_folder, sha256_of

@@ -23,9 +23,12 @@ def reduce(graph: ModelProto, dtype: str, folder: Path) -> ModelProto:
 
 def _in_fp16(graph: ModelProto, folder: Path) -> ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     onnx.load_external_data_for_model(graph, str(folder))
-    return _apart(convert_float_to_float16(graph, keep_io_types=True), folder / "fp16.onnx")
+    half = OnnxModel(convert_float_to_float16(graph, keep_io_types=True))
+    half.topological_sort()  # the casts of inputs and outputs come last else
+    return _apart(half.model, folder / "fp16.onnx")
 
 
 def _in_int8(graph: ModelProto, folder: Path) -> ModelProto:

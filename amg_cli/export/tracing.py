@@ -17,13 +17,18 @@ from onnx import ModelProto, ValueInfoProto
 from torch import Tensor, nn
 from torch.export import Dim
 
-from amg_cli.export.networks import DecoderNetwork, EncoderNetwork, PointsNetwork, TokensNetwork
+from amg_cli.export.networks import (
+    MOST_TOKENS,
+    DecoderNetwork,
+    EncoderNetwork,
+    PointsNetwork,
+    TokensNetwork,
+)
 from amg_cli.models.configs import SamConfig
 from amg_cli.models.sam import Sam
 
 EXAMPLES = 3  # of what may change in number; 1 would be taken to be always 1
 MOST_CELLS = 4096  # of one axis of an embedding
-MOST_TOKENS = 16  # of a prompt; of more, the decoder that does less would do more
 
 
 @dataclass(frozen=True)
