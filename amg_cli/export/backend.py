@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -13,7 +14,6 @@ import onnxruntime
 from amg_cli.core.errors import DeviceError
 from amg_cli.core.version import __version__
 from amg_cli.export.exporting import OPSETS, save
-from amg_cli.export.networks import MOST_TOKENS
 from amg_cli.export.tracing import Network, encoder_network, tokens_network, trace
 from amg_cli.models.onnx import OnnxDecoder, OnnxEncoder, OnnxGraph
 from amg_cli.models.sam import Sam
@@ -41,9 +41,12 @@ def on_onnx_runtime(
     if providers[0] != CPU:
         model.mask_decoder = OnnxDecoder(
             model.mask_decoder,
-            graphs.of("clear", lambda model: tokens_network(model, multimask=False)),
-            graphs.of("ambiguous", lambda model: tokens_network(model, multimask=True)),
-            MOST_TOKENS,
+            {
+                (nb_tokens, multimask): graphs.of(
+                    name, partial(tokens_network, nb_tokens=nb_tokens, multimask=multimask)
+                )
+                for name, nb_tokens, multimask in _prompts(model)
+            },
         )
     model.image_encoder = encoder
     return model
@@ -64,6 +67,11 @@ def find_providers(name: str | None = None) -> list[str]:
         cause = f"not in this ONNX Runtime {onnxruntime.__version__}"
         raise DeviceError(f"provider {name}", cause, f"here are: {have}")
     return list(dict.fromkeys([found, CPU]))
+
+
+def _prompts(model: Sam) -> list[tuple[str, int, bool]]:
+    """The prompts of runs: their name, the tokens of one, and whether it is ambiguous."""
+    return [("points", 2 if model.config.pad_points else 1, True), ("boxes", 2, False)]
 
 
 class _Graphs:

@@ -7,19 +7,14 @@ each, C channels; h w the embedding's cells.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from amg_cli.models.decoders.two_way import TwoWayDecoder
 from amg_cli.models.kinds import Decoded, Embedding
 from amg_cli.models.modes import Modes
 from amg_cli.models.prompt_encoder import FOREGROUND, PADDING
 from amg_cli.models.sam import Sam
-
-MOST_TOKENS = 16  # of a prompt; of more, the decoder that does less would do more
-NB_OWN_TOKENS = 5  # that the published decoder adds
 
 
 class EncoderNetwork(nn.Module):
@@ -110,12 +105,8 @@ class TokensNetwork(nn.Module):
 
     def forward(self, image_embeddings: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(1, C, h, w), (N, T, C) -> scores (N, M), logits (N, M, 4h, 4w)."""
-        embedding = _embedding(self.model, image_embeddings)
-        decoder: Any = self.model.mask_decoder
-        # One way for all numbers of tokens.
-        if isinstance(decoder, TwoWayDecoder) and decoder.does_less(NB_OWN_TOKENS + MOST_TOKENS):
-            embedding = _prepared(self.model, embedding)
-        decoded = decoder(embedding, tokens, None, self.multimask)
+        embedding = _prepared(self.model, _embedding(self.model, image_embeddings))
+        decoded = self.model.mask_decoder(embedding, tokens, None, self.multimask)
         return decoded.scores, _by_prompt(decoded)
 
 

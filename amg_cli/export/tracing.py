@@ -17,13 +17,7 @@ from onnx import ModelProto, ValueInfoProto
 from torch import Tensor, nn
 from torch.export import Dim
 
-from amg_cli.export.networks import (
-    MOST_TOKENS,
-    DecoderNetwork,
-    EncoderNetwork,
-    PointsNetwork,
-    TokensNetwork,
-)
+from amg_cli.export.networks import DecoderNetwork, EncoderNetwork, PointsNetwork, TokensNetwork
 from amg_cli.models.configs import SamConfig
 from amg_cli.models.sam import Sam
 
@@ -83,15 +77,14 @@ def prompts_network(model: Sam, single: bool) -> Network:
     return Network(DecoderNetwork(model, single), takes, gives, sizes)
 
 
-def tokens_network(model: Sam, multimask: bool) -> Network:
-    """The mask decoder alone. multimask: as of `Decoder`"""
+def tokens_network(model: Sam, nb_tokens: int, multimask: bool) -> Network:
+    """The mask decoder alone, for prompts of so many tokens. multimask: as of `Decoder`"""
     embeddings = _embeddings(model.config)
     takes = {
         "image_embeddings": embeddings,
-        "tokens": _zeros(EXAMPLES, EXAMPLES + 1, embeddings.shape[1]),
+        "tokens": _zeros(EXAMPLES, nb_tokens, embeddings.shape[1]),
     }
-    of_tokens = {0: Dim("N", min=1), 1: Dim("T", min=1, max=MOST_TOKENS)}
-    sizes = {"image_embeddings": _cells(model.config), "tokens": of_tokens}
+    sizes = {"image_embeddings": _cells(model.config), "tokens": {0: Dim("N", min=1)}}
     return Network(TokensNetwork(model, multimask), takes, ("scores", "low_res_masks"), sizes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from amg_cli.models.kinds import CellPrompts, Decoded, Decoder, Embedding
 from amg_cli.models.modes import Modes
+
+
+ERRORS = 3  # what ONNX Runtime says, and no less
 
 
 class OnnxGraph:
@@ -43,7 +46,8 @@ class OnnxGraph:
 
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
-            options.log_severity_level = 3  # errors alone
+            options.log_severity_level = ERRORS
+            onnxruntime.set_default_logger_severity(ERRORS)
             self._session = onnxruntime.InferenceSession(
                 str(self.path), options, providers=list(self.providers)
             )
@@ -73,24 +77,23 @@ class OnnxDecoder(nn.Module):
     """A mask decoder that draws all masks at once.
 
     decoder: what its graphs are of, which does what they do not: masks as prompts, no prompts, and
-        more tokens than `most_tokens`
-    clear, ambiguous: from `image_embeddings` and `tokens` to `scores` and `low_res_masks`
+        other numbers of tokens
+    graphs: from `image_embeddings` and `tokens` to `scores` and `low_res_masks`; by the tokens of a
+        prompt, and whether it is ambiguous
     """
 
-    def __init__(
-        self, decoder: Decoder, clear: OnnxGraph, ambiguous: OnnxGraph, most_tokens: int
-    ) -> None:
+    def __init__(self, decoder: Decoder, graphs: Mapping[tuple[int, bool], OnnxGraph]) -> None:
         super().__init__()
         self.decoder = decoder
-        self.clear, self.ambiguous, self.most_tokens = clear, ambiguous, most_tokens
+        self.graphs = dict(graphs)
 
     def forward(
         self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, multimask: bool
     ) -> Decoded:
         """As `Decoder`."""
-        if cells is not None or not 0 < tokens.shape[1] <= self.most_tokens or not len(tokens):
+        graph = self.graphs.get((tokens.shape[1], multimask))
+        if graph is None or cells is not None or not len(tokens):
             return self.decoder(embedding, tokens, cells, multimask)
-        graph = self.ambiguous if multimask else self.clear
         found = graph.run(image_embeddings=embedding.features, tokens=tokens)
         scores, logits = (tensor.to(tokens.device) for tensor in found)
         return Drawn(scores, logits)

@@ -141,15 +141,13 @@ class TwoWayDecoder(nn.Module):
         """
         tokens = self._with_own(tokens, multimask)
         less = (
-            embedding.shared is not None and tokens.shape[0] > 0 and self.does_less(tokens.shape[1])
+            embedding.shared is not None
+            and tokens.shape[0] > 0
+            and is_less_work(self.transformer, tokens.shape[1])
         )
         decode = self._in_factors if less else self._plainly
         tokens, canvas = decode(embedding, tokens, cells, self._nb_own(multimask))
         return self._scored(tokens, canvas, multimask)
-
-    def does_less(self, nb_tokens: int) -> bool:
-        """Whether a prompt of so many tokens, the decoder's own among them, is less in factors."""
-        return is_less_work(self.transformer, nb_tokens)
 
     def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Shared:
         """As `Decoder`. For inference."""
