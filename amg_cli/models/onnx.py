@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from amg_cli.models.kinds import CellPrompts, Decoded, Decoder, Embedding
 from amg_cli.models.modes import Modes
 
-
 ERRORS = 3  # what ONNX Runtime says, and no less
 
 
