@@ -1,6 +1,6 @@
 """What a dtype of `amg export` costs: bytes, seconds, and masks, by the examples' host script.
 
-    python benchmarks/onnx_dtypes.py --truth coco_dev --output FOLDER [--checkpoint FILE]
+    python benchmarks/onnx_dtypes.py --data coco_dev --output FOLDER [--checkpoint FILE]
 
 Each dtype's masks go to FOLDER/DTYPE; those that are there are not made again. Scored by
 `amg eval`, beside `amg` itself with the reference's settings. Needs `amg-cli[onnx]`.
@@ -47,17 +47,17 @@ def by_host(graphs: Path, images: list[Path], output: Path) -> float:
 
 
 @click.command()
-@click.option("--truth", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option("--limit", default=10, show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
 def main(
-    truth: Path, output: Path, checkpoint: Path | None, limit: int, json_file: Path | None
+    data: Path, output: Path, checkpoint: Path | None, limit: int, json_file: Path | None
 ) -> None:
     """Bytes, seconds and recall of each dtype."""
     model = ["--checkpoint", checkpoint] if checkpoint else []
-    images = sorted((truth / "images").iterdir())[:limit]
+    images = sorted((data / "images").iterdir())[:limit]
     rows = []
     for dtype in ("amg", *DTYPES):
         masks, graphs = output / dtype, output / f"graphs-{dtype}"
@@ -72,9 +72,21 @@ def main(
             row["seconds"] = round(by_host(graphs, images, masks), 2)
             row["bytes"] = sum(path.stat().st_size for path in graphs.iterdir())
         figures = output / f"{dtype}.json"
-        amg("eval", "--truth", truth, "--masks", masks, "--limit", limit, "--json", figures)
+        amg(
+            "eval",
+            "--truth",
+            data / "instances.json",
+            "--masks",
+            masks,
+            "--limit",
+            limit,
+            "--json",
+            figures,
+        )
         row |= json.loads(figures.read_text())
-        rows.append(row)
+        amg("eval", "--masks", masks, "--against", output / "amg", "--json", figures)
+        row["scores"] |= json.loads(figures.read_text())["scores"]
+        rows.append({name: value for name, value in row.items() if name != "per_image"})
     if json_file:
         json_file.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -193,9 +193,23 @@ def edges() -> str:
     return markdown(["", "photographs", "ODS", "OIS", "AP", "R50"], rows)
 
 
+def onnx() -> str:
+    """Of everything by exported graphs, how far it is `amg`'s, by the dtype of the graphs."""
+    rows = []
+    for found in json.loads((RESULTS / "onnx-nano.json").read_text()):
+        scores = found["scores"]
+        against = scores["run against run"]
+        matched = [f"{100 * against[f'matched at IoU {iou}']:.1f} %" for iou in ("0.98", "0.9")]
+        size = f"{found['bytes'] / 1e6:.0f} MB" if "bytes" in found else "–"
+        recall = _figure(scores["all"]["AR@1000"])
+        rows.append([found["dtype"], size, str(against["masks"]), *matched, recall])
+    head = ["nano", "graphs", "masks", "as `amg`'s at IoU .98", "at .9", "AR@1000"]
+    return markdown(head, rows)
+
+
 TABLES = (
     *(speed, folder, encoders, clicks, cost, gpu, quality, partitions, selecting),
-    *(boxes, edges),
+    *(boxes, edges, onnx),
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from amg_cli.core.errors import DeviceError
+from amg_cli.core.errors import DeviceError, OutputError, reason
 from amg_cli.core.version import __version__
 from amg_cli.export.exporting import OPSETS, save
 from amg_cli.export.tracing import Network, encoder_network, tokens_network, trace
@@ -89,7 +89,14 @@ class _Graphs:
         path = self._folder / f"{name}.onnx"
         if not path.is_file():
             self._say(f"making {name}.onnx, once, in {self._folder}")
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".export-") as scratch:
-                save(trace(network(self._model), OPSETS[0], Path(scratch)), Path(scratch), path)
+            try:
+                self._make(network(self._model), path)
+            except OSError as error:
+                remedy = "let it be written to, or set AMG_CACHE to another"
+                raise OutputError(self._folder, reason(error), remedy) from error
         return OnnxGraph(path, self._providers)
+
+    def _make(self, network: Network, path: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".export-") as scratch:
+            save(trace(network, OPSETS[0], Path(scratch)), Path(scratch), path)

@@ -39,6 +39,7 @@ def _add(whole: GraphProto, part: GraphProto) -> None:
         return name if not name or name in shown else f"{part.name}/{name}"
 
     for node in part.node:
+        assert not any(attribute.HasField("g") for attribute in node.attribute)  # no graph inside
         added = whole.node.add()
         added.CopyFrom(node)
         for names in (added.input, added.output):

@@ -28,6 +28,7 @@ def _in_fp16(graph: ModelProto, folder: Path) -> ModelProto:
     onnx.load_external_data_for_model(graph, str(folder))
     half = OnnxModel(convert_float_to_float16(graph, keep_io_types=True))
     half.topological_sort()  # the casts of inputs and outputs come last else
+    del half.model.graph.value_info[:]  # which still says float32 of some
     return _apart(half.model, folder / "fp16.onnx")
 
 
