@@ -209,8 +209,14 @@ def test_fewer_bits_give_nearly_the_same(tmp_path, dtype, far):
 
 
 @pytest.mark.slow
-def test_a_later_opset_and_the_single_best_mask(tmp_path):
+def test_a_later_opset_weights_apart_and_the_single_best_mask(tmp_path, monkeypatch):
+    from amg_cli.export import exporting
+
+    monkeypatch.setattr(exporting, "LARGE_BYTES", 0)  # as for the encoders of ViT-L and ViT-H
     graphs = Graphs(tiny(), tmp_path, opset=20, single_mask=True)
+    names = {path.name for path in tmp_path.iterdir()}
+    apart = {f"{name}.onnx.data" for name in ("encoder", "decoder", "grid")}
+    assert names == {path.name for path in graphs.paths} | apart
     assert onnx.load(graphs.paths[0]).opset_import[0].version == 20
     image = picture((60, 90))
     encoded = encode_image(graphs.model, image)

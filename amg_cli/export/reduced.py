@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import onnx
@@ -38,9 +39,17 @@ def _in_int8(graph: ModelProto, folder: Path) -> ModelProto:
 
     whole, made = folder / "whole.onnx", folder / "int8.onnx"
     onnx.save(graph, whole)
-    quantize_dynamic(
-        whole, made, op_types_to_quantize=QUANTIZED, per_channel=True, use_external_data_format=True
-    )
+    logging.disable(logging.WARNING)  # its advice, on the root logger
+    try:
+        quantize_dynamic(
+            whole,
+            made,
+            op_types_to_quantize=QUANTIZED,
+            per_channel=True,
+            use_external_data_format=True,
+        )
+    finally:
+        logging.disable(logging.NOTSET)
     return onnx.load(made, load_external_data=False)
 
 
