@@ -202,7 +202,9 @@ def onnx() -> str:
         matched = [f"{100 * against[f'matched at IoU {iou}']:.1f} %" for iou in ("0.98", "0.9")]
         size = f"{found['bytes'] / 1e6:.0f} MB" if "bytes" in found else "–"
         recall = _figure(scores["all"]["AR@1000"])
-        rows.append([found["dtype"], size, str(against["masks"]), *matched, recall])
+        rows.append(
+            [found["dtype"].replace("amg", "`amg`"), size, str(against["masks"]), *matched, recall]
+        )
     head = ["nano", "graphs", "masks", "as `amg`'s at IoU .98", "at .9", "AR@1000"]
     return markdown(head, rows)
 

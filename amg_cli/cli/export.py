@@ -37,8 +37,8 @@ _OPTIONS = (
     ),
     click.option(
         "--dtype", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True,
-        help="Of weights and products. fp16 is for GPUs; int8 is a quarter of the size, but "
-        "convolutions stay in fp32.",
+        help="Of weights and products. fp16 is for GPUs; int8, in which convolutions stay in fp32, "
+        "moves outlines by pixels.",
     ),
     click.option(
         "--opset", type=int, default=18, show_default=True, metavar="N",
