@@ -1,4 +1,4 @@
-"""What a dtype of `amg export` costs: bytes, seconds, and masks, by the examples' host script.
+"""What a dtype of `amg export` costs: bytes, and masks, by the examples' host script.
 
     python benchmarks/onnx_dtypes.py --data coco_dev --output FOLDER [--checkpoint FILE]
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,8 @@ def amg(*arguments: Any) -> None:
     subprocess.run([sys.executable, "-m", "amg_cli", *map(str, arguments)], check=True)
 
 
-def by_host(graphs: Path, images: list[Path], output: Path) -> float:
-    """Masks of each image by the host script. -> seconds an image, its start-up included."""
-    seconds = []
+def by_host(graphs: Path, images: list[Path], output: Path) -> None:
+    """Masks of each image by the host script."""
     for image in images:
         folder = output / image.stem
         if not (folder / "metadata.csv").exists():
@@ -39,11 +37,8 @@ def by_host(graphs: Path, images: list[Path], output: Path) -> float:
             pixels = cv2.imread(str(image))
             assert pixels is not None, image
             cv2.imwrite(str(ppm), pixels)
-            start = time.perf_counter()
             subprocess.run([sys.executable, HOST, graphs, ppm, folder], check=True)
-            seconds.append(time.perf_counter() - start)
             ppm.unlink()
-    return sum(seconds) / max(1, len(seconds))
 
 
 @click.command()
@@ -55,7 +50,7 @@ def by_host(graphs: Path, images: list[Path], output: Path) -> float:
 def main(
     data: Path, output: Path, checkpoint: Path | None, limit: int, json_file: Path | None
 ) -> None:
-    """Bytes, seconds and recall of each dtype."""
+    """Bytes, masks and recall of each dtype."""
     model = ["--checkpoint", checkpoint] if checkpoint else []
     images = sorted((data / "images").iterdir())[:limit]
     rows = []
@@ -69,7 +64,7 @@ def main(
         else:
             if not (graphs / "masks.onnx").exists():
                 amg("export", "--dtype", dtype, "--output", graphs, *model, "--quiet")
-            row["seconds"] = round(by_host(graphs, images, masks), 2)
+            by_host(graphs, images, masks)
             row["bytes"] = sum(path.stat().st_size for path in graphs.iterdir())
         figures = output / f"{dtype}.json"
         amg(

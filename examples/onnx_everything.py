@@ -48,7 +48,8 @@ graphs, photo, out = map(Path, sys.argv[1:4])
 encoder, grid, drawing = (
     onnxruntime.InferenceSession(graphs / f"{name}.onnx") for name in ("encoder", "grid", "masks")
 )
-width, height = map(int, re.findall(rb"\d+", photo.read_bytes()[2:30])[:2])
+head = re.sub(rb"#[^\n]*", b"", photo.read_bytes()[2:999])  # without comments
+width, height = map(int, re.findall(rb"\d+", head)[:2])
 image = np.fromfile(photo, np.uint8)[-3 * width * height :].reshape(height, width, 3)
 size = {"orig_im_size": np.array([height, width], np.float32)}
 (embeddings,) = encoder.run(None, {"image": image})

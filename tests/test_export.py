@@ -342,6 +342,27 @@ def test_a_backend_that_is_none_is_a_usage_error(tmp_path):
     assert "'jax' is not torch, onnx or onnx:PROVIDER" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        (["--compile"], "--compile is for --backend torch"),
+        (["--precision", "bf16"], "--precision bf16 is for --backend torch"),
+        (
+            ["--device", "cuda"],
+            "--device is for --backend torch; a GPU is a provider, as --backend",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [[], ["edges"]])
+def test_what_is_torchs_does_not_go_with_onnx(tmp_path, command, option, line):
+    cv2.imwrite(str(tmp_path / "a.png"), picture((60, 90)))
+    given = ["--input", "a.png", "--output", "out", "--backend", "onnx", *option]
+    done = amg(*command, *given, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {line}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_provider_that_is_not_there_is_one_line(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), picture((60, 90)))
     out = tmp_path / "out"

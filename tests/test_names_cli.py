@@ -328,7 +328,9 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "empty.txt").write_text("\n# nothing\n\n")
     (tmp_path / "one.txt").write_text("cat\n")
     (tmp_path / "latin.txt").write_bytes("Bär\nHund\n".encode("latin-1"))
-    (tmp_path / "bad.py").write_text("def made():\n    return 5\n")
+    fails = "def fails():\n    return open('weights.pt')\n"
+    (tmp_path / "bad.py").write_text(f"def made():\n    return 5\n{fails}")
+    (tmp_path / "worse.py").write_text("def def\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr("amg_cli.weights.text_image.find_spec", lambda name: None)
@@ -373,6 +375,8 @@ FORMATS_WITH_NAMES = (
          "its own"),
         (["--classes", "a,b"], 1, "amg: text-image encoder ViT-B-32: needs open_clip; pip install "
          "'amg-cli[text]'"),
+        (["--classes", ",".join(f"class number {i}" for i in range(80))], 1, "amg: text-image "
+         "encoder ViT-B-32: needs open_clip; pip install 'amg-cli[text]'"),
         (["--text", "a", "--text-encoder", "RN50", "--offline"], 1, "amg: text-image encoder RN50: "
          "needs open_clip; pip install 'amg-cli[text]'"),
     ],
@@ -409,6 +413,10 @@ def test_labelling_needs_names_and_a_format(here):
          "function of a module that is here or installed"),
         ("bad:made", "amg: bad:made: gives int 5, which has no texts, no crops, no scale; see "
          "amg_cli.models.text_image.TextImageEncoder"),
+        ("bad:fails", "amg: bad:fails: raised FileNotFoundError: [Errno 2] No such file or "
+         "directory: 'weights.pt'; mend the function"),
+        ("worse:made", "amg: worse:made: invalid syntax (worse.py, line 1); give MODULE:FACTORY, a "
+         "function of a module that is here or installed"),
     ],
 )  # fmt: skip
 def test_an_encoder_that_is_none_ends_the_run_before_any_image(here, name, line):

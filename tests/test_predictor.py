@@ -159,7 +159,7 @@ def test_what_an_image_cannot_be_is_said(odd_vit):
         ((None, None, tensor(2, 5)), r"boxes_xyxy: \(N, 4\) or \(N, M2, 4\) is wanted, not \(2, 5"),
         (
             (tensor(2, 1, 2), tensor(2, 1), tensor(3, 4)),
-            "points, boxes and masks: give the same nu",
+            "points, boxes, masks and tokens: give the same nu",
         ),
         ((None, None, None, tensor(1, 36, 36)), r"masks: \(N, M3, H', W'\) is wanted"),
     ):

@@ -89,7 +89,7 @@ def write_results(
         found = first
         while found is not None:
             check()
-            fault = found if isinstance(found, ImageError) else _fault(found)
+            fault = found if isinstance(found, ImageError) else fault_of(found)
             if fault:
                 report(fault)
             elif isinstance(found, Result):
@@ -106,7 +106,7 @@ def write_results(
         report(wanted.output / format_.file_name)
 
 
-def _fault(result: Result) -> ImageError | None:
+def fault_of(result: Result) -> ImageError | None:
     """Why an image's masks are none of it, if they are not."""
     for mask in result.masks:
         if tuple(mask.rle["size"]) != result.image_hw:

@@ -12,6 +12,7 @@ from amg_cli.batch.local import Work, run
 from amg_cli.batch.workers import Engine, run_in_workers
 from amg_cli.models.configs import VitConfig
 from amg_cli.models.devices import is_cpu, set_threads
+from amg_cli.models.onnx import OnnxDecoder, OnnxEncoder
 from amg_cli.models.sam import Sam
 
 # What a worker needs beside the weights, with an image of a few megapixels; as measured, and half
@@ -38,9 +39,13 @@ def choose_engine(
 ) -> Engine:
     """The engine for a model: as many workers as there are cores for, and images, and memory.
 
-    On GPUs one each, which has it to itself.
+    On GPUs one each, which has it to itself; and one where ONNX Runtime has a device.
     """
     need = WORKER_BYTES_OF_VIT if isinstance(model.config.encoder, VitConfig) else WORKER_BYTES
+    if isinstance(model.image_encoder, OnnxEncoder):  # which processes do not share
+        need += model.image_encoder.graph.nb_bytes
+    if workers is None and isinstance(model.mask_decoder, OnnxDecoder):
+        workers = 1
     if workers is None:
         on_cpu = all(map(is_cpu, devices))
         workers = max(1, nb_cores() // threads) if on_cpu else len(devices)

@@ -11,6 +11,7 @@ from typing import Any
 from amg_cli.batch.local import Work
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import OutputError
+from amg_cli.models.onnx import OnnxEncoder
 from amg_cli.weights.cache import sha256_of
 
 FILE = "made_by.json"
@@ -24,6 +25,7 @@ def maker_of(work: Work, config: GenerationConfig) -> dict[str, Any]:
         "input_size": list(model.config.input_size),
         "precision": str(model.modes.precision).removeprefix("torch."),
         "stretch": work.reading.stretch,
+        "backend": "onnx" if isinstance(model.image_encoder, OnnxEncoder) else "torch",
         **dataclasses.asdict(config),
     }
 
@@ -44,6 +46,7 @@ def claim(folder: Path, maker: Mapping[str, Any], holds_masks: bool) -> None:
         return
     except (OSError, ValueError) as error:
         raise OutputError(path, f"cannot be read: {error}", "give another `output`") from error
+    earlier = {"backend": "torch", **earlier}  # of a record that does not know of others
     different = [
         f"{name} {_short(earlier.get(name))}, now {_short(value)}"
         for name, value in maker.items()

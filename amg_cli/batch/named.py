@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.batch.convert import with_pixels
+from amg_cli.batch.convert import fault_of, with_pixels
 from amg_cli.batch.image_tasks import Found, Task
 from amg_cli.batch.job import Job
 from amg_cli.core.errors import ImageError
@@ -61,14 +61,24 @@ def with_names(
     load: what names by `naming`, called where there are masks
     """
     for result in results:
+        if isinstance(result, ImageError):
+            yield result
+            continue
         try:
-            yield result if isinstance(result, ImageError) else _named(result, naming, load)
+            yield _named(result, naming, load)
         except ImageError as error:
             yield error
+        except (RuntimeError, MemoryError) as error:  # of the encoder, such as of memory
+            first_line = str(error).partition("\n")[0]
+            cause = f"cannot be named: {type(error).__name__}: {first_line}"
+            yield ImageError(result.file_name, cause, "the others are done")
 
 
 def _named(result: Result, naming: NamingConfig, load: Callable[[], Namer]) -> Result:
-    """Raises ImageError where the image cannot be read."""
+    """Raises ImageError where the image cannot be read, or has masks of another size."""
+    fault = fault_of(result)
+    if fault:
+        raise fault
     if not result.masks:
         return replace(result, categories=naming.categories)
     shown = with_pixels(result)

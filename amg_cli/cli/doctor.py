@@ -54,9 +54,9 @@ def _onnx_runtime() -> str:
     ]
     others = [name.lower() for name in names if name not in ("CPU", "Azure")]
     # vit_t's, by `benchmarks/encoders.py` on a processor with AVX-512 and on one with AVX2.
-    gain = "--backend onnx encodes in .65 to .85 of torch's time"
+    gain = "--backend onnx encodes in .65 to .85 of torch's time with vit_t"
     if others:
-        gain = f"--backend onnx:{others[0]} runs encoder and decoder there"
+        gain = f"--backend onnx:{others[0]} may run encoder and decoder there"
     return f"{onnxruntime.__version__}, {', '.join(names)}; {gain}"
 
 

@@ -120,8 +120,12 @@ class ModelOptions:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> ModelOptions:
-        """Those among a command's values."""
-        return ModelOptions(**{option.name: values[option.name] for option in fields(ModelOptions)})
+        """Those among a command's values. Raises click's usage error for some that do not fit."""
+        given = {option.name: values[option.name] for option in fields(ModelOptions)}
+        if given["backend"] != "torch":
+            _check_is_for_onnx(given)
+            given["device"] = "cpu"  # of what torch does beside
+        return ModelOptions(**given)
 
     def load(self, settings: Mapping[str, Any] | None = None) -> Sam:
         """The model, on its device and with its threads. Errors as of `load_model`.
@@ -130,8 +134,6 @@ class ModelOptions:
         """
         if self.backend != "torch":
             check_onnx(f"backend {self.backend}")
-            if self.compiled:
-                raise click.UsageError("--compile is for --backend torch")
         from amg_cli.models.compiled import check_compilable, compile_model
         from amg_cli.models.devices import find_device, set_threads
         from amg_cli.weights.loading import load_model
@@ -160,6 +162,16 @@ class ModelOptions:
 
         provider = self.backend.partition(":")[2] or None
         return on_onnx_runtime(model, provider, (lambda _: None) if self.quiet else say)
+
+
+def _check_is_for_onnx(given: Mapping[str, Any]) -> None:
+    if given["compiled"]:
+        raise click.UsageError("--compile is for --backend torch")
+    if given["precision"] not in ("auto", "fp32"):
+        raise click.UsageError(f"--precision {given['precision']} is for --backend torch")
+    if given["device"] not in ("auto", "cpu"):
+        cause = "--device is for --backend torch"
+        raise click.UsageError(f"{cause}; a GPU is a provider, as --backend onnx:cuda")
 
 
 def check_onnx(what: str) -> None:

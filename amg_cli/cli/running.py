@@ -16,6 +16,7 @@ from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed
 from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
 from amg_cli.cli.format_options import given_options
+from amg_cli.cli.model_options import ModelOptions
 from amg_cli.cli.report import Report
 from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.run_task import RunTask
@@ -34,6 +35,7 @@ GO_ON = "finished images are kept; the same command goes on from here"
 
 def do_run(values: Mapping[str, Any], formats: list[str], task: RunTask) -> int:
     """Plan, load the model if there is work, do it, report. -> the exit code."""
+    ModelOptions.of(values)  # for its usage errors, before anything is made
     sources = _sources(values)
     plan = _plan(values, formats, sources, task)
     if values["dry_run"]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
+import onnxscript
+import torch
 
 from amg_cli.core.errors import DeviceError, OutputError, reason
 from amg_cli.core.version import __version__
@@ -17,11 +19,12 @@ from amg_cli.export.exporting import OPSETS, save
 from amg_cli.export.tracing import Network, encoder_network, tokens_network, trace
 from amg_cli.models.onnx import OnnxDecoder, OnnxEncoder, OnnxGraph
 from amg_cli.models.sam import Sam
-from amg_cli.weights.cache import cache_folder, sha256_of
+from amg_cli.weights.cache import cache_folder
 
 CPU = "CPUExecutionProvider"
 SUFFIX = "ExecutionProvider"
-REMOTE = ("AzureExecutionProvider",)  # which every build lists, and which calls a server
+# Taken by their names only: Azure's calls a server, and TensorRT's takes minutes to begin.
+UNASKED = ("AzureExecutionProvider", "TensorrtExecutionProvider")
 
 
 def on_onnx_runtime(
@@ -30,15 +33,18 @@ def on_onnx_runtime(
     """The model, its encoder on ONNX Runtime, and its decoder too but on a CPU.
 
     There torch's decoder, which does less, is the faster one by measurement. The model is changed.
-    provider: of ONNX Runtime's execution providers, such as "openvino"; None for those it has, in
-        its own order
+    model: on the CPU
+    provider: of ONNX Runtime's execution providers, such as "openvino"; None for the first that it
+        has
     say: gets a line before what takes long
-    Raises DeviceError for a provider that this ONNX Runtime does not have.
+    Raises DeviceError for a provider that this ONNX Runtime does not have, or that does not start;
+    OutputError where the cache cannot be written to.
     """
     providers = find_providers(provider)
     graphs = _Graphs(model, providers, say)
     encoder = OnnxEncoder(graphs.of("encoder", encoder_network))
     if providers[0] != CPU:
+        encoder.graph.check()
         model.mask_decoder = OnnxDecoder(
             model.mask_decoder,
             {
@@ -53,13 +59,13 @@ def on_onnx_runtime(
 
 
 def find_providers(name: str | None = None) -> list[str]:
-    """ONNX Runtime's names of the providers to try, the CPU's last. Errors as of `on_onnx_runtime`.
+    """ONNX Runtime's names of a provider, and the CPU's. Errors as of `on_onnx_runtime`.
 
-    name: of one, with or without its "ExecutionProvider", in any case
+    name: of it, with or without its "ExecutionProvider", in any case
     """
-    there = [each for each in onnxruntime.get_available_providers() if each not in REMOTE]
+    there: list[str] = onnxruntime.get_available_providers()
     if name is None:
-        return there
+        return list(dict.fromkeys([next(p for p in there if p not in UNASKED), CPU]))
     short = {each.removesuffix(SUFFIX).lower(): each for each in there}
     found = short.get(name.lower().removesuffix(SUFFIX.lower()))
     if found is None:
@@ -79,9 +85,12 @@ class _Graphs:
 
     def __init__(self, model: Sam, providers: list[str], say: Callable[[str], object]) -> None:
         self._model, self._providers, self._say = model, providers, say
-        of_file = sha256_of(model.checkpoint) if model.checkpoint else ""
-        known = repr((of_file, model.config, onnx.__version__, __version__, OPSETS[0]))
-        key = hashlib.sha256(known.encode()).hexdigest()[:16]
+        versions = (__version__, torch.__version__, onnx.__version__, onnxscript.__version__)
+        digest = hashlib.sha256(repr((model.config, versions, OPSETS[0])).encode())
+        for name, tensor in model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        key = digest.hexdigest()[:16]
         self._folder = cache_folder() / "onnx" / f"{model.name or 'model'}-{key}"
 
     def of(self, name: str, network: Callable[[Sam], Network]) -> OnnxGraph:

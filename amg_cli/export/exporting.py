@@ -88,8 +88,8 @@ def check(dtype: str, opset: int) -> None:
 
 
 def paths_of(folder: Path) -> list[Path]:
-    """What `export` writes there."""
-    return [folder / f"{name}.onnx" for name in NAMES]
+    """What `export` may write there."""
+    return [folder / f"{name}.onnx{suffix}" for name in NAMES for suffix in ("", DATA)]
 
 
 def _graphs(model: Sam, single_mask: bool) -> list[Graph]:
@@ -138,9 +138,12 @@ def save(graph: ModelProto, scratch: Path, path: Path) -> None:
     whole = scratch / path.name
     onnx.save(graph, whole)
     onnx.checker.check_model(whole, full_check=True)
+    apart = path.with_name(path.name + DATA)
     if large:
-        (scratch / (path.name + DATA)).replace(path.with_name(path.name + DATA))
+        (scratch / apart.name).replace(apart)
     whole.replace(path)
+    if not large:
+        apart.unlink(missing_ok=True)  # of a larger one that lay here
 
 
 def _locations(tensor: onnx.TensorProto) -> Iterator[onnx.StringStringEntryProto]:

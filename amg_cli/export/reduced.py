@@ -26,8 +26,10 @@ def _in_fp16(graph: ModelProto, folder: Path) -> ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    onnx.load_external_data_for_model(graph, str(folder))
-    half = OnnxModel(convert_float_to_float16(graph, keep_io_types=True))
+    # By its path, as what is over 2 GB cannot be given.
+    whole = folder / "whole.onnx"
+    onnx.save(graph, whole)
+    half = OnnxModel(convert_float_to_float16(str(whole), keep_io_types=True))
     half.topological_sort()  # the casts of inputs and outputs come last else
     del half.model.graph.value_info[:]  # which still says float32 of some
     return _apart(half.model, folder / "fp16.onnx")

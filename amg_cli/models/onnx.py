@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from amg_cli.core.errors import DeviceError
 from amg_cli.models.kinds import CellPrompts, Decoded, Decoder, Embedding
 from amg_cli.models.modes import Modes
 
@@ -27,31 +30,57 @@ class OnnxGraph:
 
     def __init__(self, path: Path, providers: Sequence[str]) -> None:
         self.path, self.providers = path, tuple(providers)
-        self._session: Any = None
-        self._opened_by: tuple[int, int] | None = None
+        self._opened: Any = None
+        self._process = -1  # that has opened it
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_session": None, "_opened_by": None}
+        return {"path": self.path, "providers": self.providers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], state["providers"])  # type: ignore[misc]
+
+    @property
+    def nb_bytes(self) -> int:
+        """Of its files: the graph, and weights that lie beside it."""
+        files = self.path.parent.glob(f"{self.path.name}*")
+        return sum(file.stat().st_size for file in files)
+
+    def check(self) -> None:
+        """Open it, and forget it again. Raises DeviceError where its provider does not start."""
+        self._session()
 
     def run(self, **inputs: Tensor) -> list[Tensor]:
-        """The outputs, in the graph's order, on the CPU."""
+        """The outputs, in the graph's order, on the CPU. Errors as of `check`."""
         given = {name: _array(tensor) for name, tensor in inputs.items()}
-        return [torch.from_numpy(found) for found in self._open().run(None, given)]
+        with self._lock:  # of the threads that decode, one opens it
+            if self._process != os.getpid():
+                self._opened, self._process = self._session(), os.getpid()
+        # A CPU's session is for many threads; not every provider's is.
+        with nullcontext() if self.providers[0].startswith("CPU") else self._lock:
+            found = self._opened.run(None, given)
+        return [torch.from_numpy(each) for each in found]
 
-    def _open(self) -> Any:
-        opener = (os.getpid(), torch.get_num_threads())
-        if self._opened_by != opener:
-            import onnxruntime
+    def _session(self) -> Any:
+        import onnxruntime
 
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = torch.get_num_threads()
-            options.log_severity_level = ERRORS
-            onnxruntime.set_default_logger_severity(ERRORS)
-            self._session = onnxruntime.InferenceSession(
-                str(self.path), options, providers=list(self.providers)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = ERRORS
+        onnxruntime.set_default_logger_severity(ERRORS)
+        wanted = self.providers[0]
+        try:
+            session = onnxruntime.InferenceSession(
+                str(self.path), options, providers=list(self.providers), enable_fallback=False
             )
-            self._opened_by = opener
-        return self._session
+        except RuntimeError as error:
+            cause = str(error).strip().partition("\n")[0]
+            raise DeviceError(
+                wanted, f"does not start: {cause}", "give another provider"
+            ) from error
+        if session.get_providers()[0] != wanted:
+            raise DeviceError(wanted, "does not start here", "give another provider")
+        return session
 
 
 class OnnxEncoder(nn.Module):

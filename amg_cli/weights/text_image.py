@@ -133,10 +133,14 @@ def _own(name: str) -> TextImageEncoder:
         sys.path.append(here)
     try:
         factory = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         remedy = "give MODULE:FACTORY, a function of a module that is here or installed"
         raise WeightsError(name, _cause(error), remedy) from error
-    encoder = factory()
+    try:
+        encoder = factory()
+    except (*_FAULTS, NameError) as error:
+        cause = f"raised {type(error).__name__}: {_cause(error)}"
+        raise WeightsError(name, cause, "mend the function") from error
     missing = [member for member in _MEMBERS if not hasattr(encoder, member)]
     if missing:
         cause = f"gives {briefly(encoder)}, which has no {', no '.join(missing)}"
