@@ -40,7 +40,7 @@ from amg_cli.formats.manifest import (
     kept_results,
     read_entries,
     read_records,
-    read_settings,
+    settings_in,
     shards_in,
 )
 from amg_cli.formats.result import Result
@@ -225,8 +225,8 @@ def _of_the_runs(
     results: Iterable[Result | ImageError], folder: Path
 ) -> Iterator[Result | ImageError]:
     """With all categories that the run's record lists, by whose order they are numbered."""
-    settings = (read_settings(folder, shard) or {} for shard in shards_in(folder))
-    listed = next((each["categories"] for each in settings if each.get("categories")), ())
+    lists = (settings.get("categories") for settings in settings_in(folder))
+    listed = next(filter(None, lists), ())
     for result in results:
         if isinstance(result, ImageError) or result.categories or not listed:
             yield result

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from amg_cli.batch.convert import fault_of, with_pixels
@@ -39,8 +40,7 @@ class Named:
         """As `Task`."""
         found = self.task.found(model, pixels, job)
         with timed("names"):
-            namer = namer_of(self.encoder, self.naming)
-            on_device(namer.encoder, model.device)
+            namer = namer_on(model.device, self.encoder, self.naming)
             return replace(found, masks=namer.named(pixels, found.masks))
 
 
@@ -51,6 +51,13 @@ def namer_of(encoder: EncoderSource, naming: NamingConfig) -> Namer:
     Errors as of `load_text_image_encoder`.
     """
     return Namer(encoder.load(), naming)
+
+
+def namer_on(device: torch.device, encoder: EncoderSource, naming: NamingConfig) -> Namer:
+    """As `namer_of`, its encoder on a device."""
+    namer = namer_of(encoder, naming)
+    on_device(namer.encoder, device)
+    return namer
 
 
 def with_names(

@@ -13,7 +13,7 @@ from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ImageError, InputError
 from amg_cli.core.region import Region, check_fits
 from amg_cli.formats.candidates import FORMAT
-from amg_cli.formats.manifest import Entry, read_entries, read_records, read_settings, shards_in
+from amg_cli.formats.manifest import Entry, read_entries, read_records, settings_in, shards_in
 from amg_cli.formats.result import Result
 from amg_cli.formats.table import CANDIDATES
 from amg_cli.generation.select import select
@@ -26,7 +26,7 @@ def run_settings(source: Path) -> Mapping[str, Any]:
 
     Raises InputError where there are no candidates.
     """
-    settings = next(filter(None, (read_settings(source, shard) for shard in shards_in(source))), {})
+    settings = next(settings_in(source), {})
     kept = CANDIDATES in settings.get("format", (CANDIDATES,))
     if not kept or not (source / FORMAT.folder).is_dir():
         raise InputError(source, "no candidates of a run in it", AGAIN)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from amg_cli.cli.converting import OUTPUT_OPTION, PLACE_OPTIONS, write_as
-from amg_cli.cli.format_options import FORMATS_OPTION, HOW_OPTIONS, check_format_options
+from amg_cli.cli.format_options import FORMATS_OPTION, HOW_OPTIONS, required_formats
 from amg_cli.cli.options import PATH, with_options
 
 EPILOG = """\b
@@ -36,10 +36,7 @@ _OPTIONS = (
 @click.pass_context
 def convert(ctx: click.Context, /, source: Path, **values: Any) -> None:
     """Masks in other formats, without the model, and mostly without the images."""
-    if not values["formats"]:
-        raise click.UsageError("Missing option '--format'.")
-    formats = list(dict.fromkeys(values["formats"]))
-    check_format_options(values, formats)
+    formats = required_formats(values)
     from amg_cli.batch.convert import results_of
 
     ctx.exit(write_as(results_of(source, values["images"]), values, formats))

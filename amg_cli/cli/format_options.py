@@ -58,6 +58,15 @@ def given_options(values: Mapping[str, Any]) -> FormatOptions:
     return FormatOptions(**{name: values[name] for name in names})
 
 
+def required_formats(values: Mapping[str, Any]) -> list[str]:
+    """Those named, each once. Raises as `check_format_options`, and where there is none."""
+    if not values["formats"]:
+        raise click.UsageError("Missing option '--format'.")
+    formats = list(dict.fromkeys(values["formats"]))
+    check_format_options(values, formats)
+    return formats
+
+
 def check_format_options(values: Mapping[str, Any], formats: Sequence[str]) -> None:
     """Raises click's usage error for an option that no format goes by.
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from amg_cli.cli.converting import OUTPUT_OPTION, PLACE_OPTIONS, write_as
-from amg_cli.cli.format_options import FORMATS_OPTION, HOW_OPTIONS, check_format_options
+from amg_cli.cli.format_options import FORMATS_OPTION, HOW_OPTIONS, required_formats
 from amg_cli.cli.naming_options import NAMING_OPTIONS, given_naming
 from amg_cli.cli.options import PATH, with_options
-
-if TYPE_CHECKING:
-    import torch
-
-    from amg_cli.cli.naming_options import Naming
-    from amg_cli.tasks.names import Namer
 
 EPILOG = """\b
 OLD is the output folder of a run, or one of its files; or a COCO data set of another
@@ -50,28 +44,18 @@ _OPTIONS = (
 @click.pass_context
 def label(ctx: click.Context, /, source: Path, **values: Any) -> None:
     """Names for the masks of an earlier run, without the model that made them."""
-    if not values["formats"]:
-        raise click.UsageError("Missing option '--format'.")
-    formats = list(dict.fromkeys(values["formats"]))
-    check_format_options(values, formats)
+    formats = required_formats(values)
     naming = given_naming(values, formats)
     if naming is None:
         raise click.UsageError("Missing option '--classes' or '--text'.")
     # These load what --help and usage errors must not wait for.
     from amg_cli.batch.convert import results_of
-    from amg_cli.batch.named import with_names
+    from amg_cli.batch.named import namer_on, with_names
     from amg_cli.models.devices import find_device
 
     device = find_device(values["device"])
     results = results_of(source, values["images"])
-    named = with_names(results, naming.config, partial(_namer, naming, device))
+    named = with_names(
+        results, naming.config, partial(namer_on, device, naming.encoder, naming.config)
+    )
     ctx.exit(write_as(named, values, formats))
-
-
-def _namer(naming: Naming, device: torch.device) -> Namer:
-    from amg_cli.batch.named import namer_of
-    from amg_cli.weights.text_image import on_device
-
-    namer = namer_of(naming.encoder, naming.config)
-    on_device(namer.encoder, device)
-    return namer

@@ -117,6 +117,11 @@ def read_settings(output: Path, shard: Shard) -> Mapping[str, Any] | None:
         return next((values["settings"] for values in _lines(path) if "settings" in values), None)
 
 
+def settings_in(output: Path) -> Iterator[Mapping[str, Any]]:
+    """What each shard of a folder was begun with, where a record says. Errors as `read_records`."""
+    yield from filter(None, (read_settings(output, shard) for shard in shards_in(output)))
+
+
 def read_records(output: Path, shard: Shard) -> RunRecords:
     """What is recorded of a shard. Raises OutputError."""
     path = output / FOLDER / shard.file("run")
