@@ -17,8 +17,10 @@ from amg_cli.core.version import __version__
 if TYPE_CHECKING:
     from amg_cli.core.candidates import Candidates
     from amg_cli.core.config import GenerationConfig
+    from amg_cli.core.drawing import draw
     from amg_cli.core.errors import AmgError
     from amg_cli.core.mask import Mask
+    from amg_cli.core.masks import Masks
     from amg_cli.core.naming import NamingConfig
     from amg_cli.formats.reference_record import reference_record
     from amg_cli.generation.everything import generate
@@ -41,11 +43,13 @@ _HOME = {
     "GenerationConfig": "amg_cli.core.config",
     "Instance": "amg_cli.tasks.boxes",
     "Mask": "amg_cli.core.mask",
+    "Masks": "amg_cli.core.masks",
     "NamingConfig": "amg_cli.core.naming",
     "Prediction": "amg_cli.generation.predict",
     "Prompts": "amg_cli.generation.prompts",
     "SAMPredictor": "amg_cli.tfimm.predictor",
     "SamPredictor": "amg_cli.segment_anything.predictor",
+    "draw": "amg_cli.core.drawing",
     "edges": "amg_cli.tasks.edges",
     "encode_image": "amg_cli.generation.predict",
     "generate": "amg_cli.generation.everything",
@@ -66,12 +70,14 @@ __all__ = [
     "GenerationConfig",
     "Instance",
     "Mask",
+    "Masks",
     "NamingConfig",
     "Prediction",
     "Prompts",
     "SAMPredictor",
     "SamPredictor",
     "__version__",
+    "draw",
     "edges",
     "encode_image",
     "generate",

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 import amg_cli
 from amg_cli.core.config import settings_of_proposing
-from amg_cli.formats.overlay import overlay
-from amg_cli.formats.result import Result
 
 IMAGE = Path(__file__).parent / "images/coffee.jpg"
 CELL_WH = (300, 200)
@@ -81,8 +79,7 @@ def cell(
     image_rgb: NDArray[np.uint8], masks: list[amg_cli.Mask], name: str, value: Any
 ) -> NDArray[np.uint8]:
     """The masks over the image, small, below what it shows. -> (H, W, 3) BGR"""
-    height, width = image_rgb.shape[:2]
-    drawn = overlay(image_rgb, Result(1, name, name, (height, width), masks))
+    drawn = amg_cli.draw(image_rgb, masks)
     small = cv2.resize(drawn[..., ::-1], CELL_WH, interpolation=cv2.INTER_AREA)
     bar = np.full((BAR_PX, CELL_WH[0], 3), 255, np.uint8)
     shown = f"{value:.4g}" if isinstance(value, float) else value

@@ -15,6 +15,7 @@ from amg_cli.models.configs import SamConfig, TinyVitConfig, TwoWayConfig
 from amg_cli.models.sam import Sam
 from amg_cli.weights.loading import load_model
 from amg_cli.weights.zoo import ZOO
+from tests.browser import chromium
 from tests.command import FEW_POINTS, SMALL_MODEL, amg
 from tests.goldens import seeded
 
@@ -44,6 +45,13 @@ def signals_end_what_is_tested():
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real browser; without one, the test is skipped."""
+    with chromium() as found:
+        yield found
 
 
 def shared(path: str) -> Path:

@@ -93,6 +93,7 @@ def test_no_command_imports_another():
     "module",
     [
         "core.config",
+        "core.drawing",
         "core.mask",
         "core.naming",
         "models.configs",
@@ -101,6 +102,7 @@ def test_no_command_imports_another():
         "weights.text_image",
         "formats.found",
         "formats.class_names",
+        "formats.decisions",
     ],
 )
 def test_plain_values_load_no_torch(module):
@@ -144,12 +146,14 @@ def test_the_public_names_are_there():
         "GenerationConfig",
         "Instance",
         "Mask",
+        "Masks",
         "NamingConfig",
         "Prediction",
         "Prompts",
         "SAMPredictor",
         "SamPredictor",
         "__version__",
+        "draw",
         "edges",
         "encode_image",
         "generate",

@@ -14,6 +14,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from amg_cli.core import rle
+from amg_cli.core.colours import colour_of
+from amg_cli.core.drawing import draw
 from amg_cli.core.mask import Mask
 from amg_cli.formats import (
     coco,
@@ -22,12 +24,10 @@ from amg_cli.formats import (
     labelmap,
     labelme,
     labelstudio,
-    overlay,
     parquet,
     sa1b,
     yolo,
 )
-from amg_cli.formats.colours import colour_of
 from amg_cli.formats.format import FormatOptions, ImageFormat, Output
 from amg_cli.formats.outlines import joined, parts_of, polygons_of
 from amg_cli.formats.table import FORMATS, format_of
@@ -230,7 +230,7 @@ def test_a_cutout_is_the_photograph_opaque_where_the_mask_is(masks, margin, tmp_
 
 def test_an_overlay_colours_the_masks_and_leaves_the_rest(masks, tmp_path):
     image = np.full((*SIZE_HW, 3), 128, np.uint8)
-    drawn = overlay.overlay(image, result(masks[:1]))
+    drawn = draw(image, masks[:1])
     inside = masks[0].array()
     assert (drawn[~inside] == 128).all()
     assert (drawn[inside] != 128).any(axis=1).all()

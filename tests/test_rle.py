@@ -178,3 +178,20 @@ def test_a_large_mask_is_encoded_in_strips_as_in_one_piece():
 
 def test_no_strip_is_an_empty_mask():
     check_changes(rle_codec.changes([], (2, 1), (5, 4)), np.zeros((5, 4), dtype=bool))
+
+
+@given(MASKS, st.data())
+def test_some_rows_and_columns_are_those_of_the_mask(mask, data):
+    height, width = mask.shape
+    rows, columns = (
+        np.array(sorted(data.draw(st.sets(st.integers(0, side - 1)))), dtype=np.int64)
+        for side in (height, width)
+    )
+    found = rle_codec.sampled(rle_codec.encode(mask), rows, columns)
+    assert_same_mask(found, mask[np.ix_(rows, columns)])
+
+
+def test_rows_of_runs_that_do_not_fill_the_mask_are_refused():
+    short = rle_codec.encode(ring()) | {"size": [91, 70]}
+    with pytest.raises(ValueError, match="reshape"):
+        rle_codec.sampled(short, np.arange(91), np.arange(70))

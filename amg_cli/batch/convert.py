@@ -262,11 +262,10 @@ def _of_masks(
         elif source:
             height, width = read_image(Path(source)).shape[:2]
         else:
-            return ImageError(found.path, NO_SIZE, "give the folder of the `images`")
-    except InputError as error:
-        return ImageError(error.where, error.cause, error.remedy)
-    except ImageError as error:
-        return error
+            remedy = "give the folder of the `images`"
+            return ImageError(found.path, NO_SIZE, remedy, file_name)
+    except (InputError, ImageError) as error:
+        return ImageError(error.where, error.cause, error.remedy, file_name)
     return Result(number, name, file_name, (height, width), masks, source)
 
 

@@ -13,7 +13,13 @@ import click
 from amg_cli.cli.format_options import FORMAT_OPTIONS, check_format_options
 from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS
 from amg_cli.cli.options import PATH, with_options
-from amg_cli.cli.run_options import INPUT_OPTIONS, RECORD_OPTIONS, check_given, wanted_formats
+from amg_cli.cli.run_options import (
+    INPUT_OPTIONS,
+    PREVIEW_OPTION,
+    RECORD_OPTIONS,
+    check_given,
+    wanted_formats,
+)
 from amg_cli.cli.run_task import RunTask
 from amg_cli.cli.words import log_as
 
@@ -54,6 +60,7 @@ _OPTIONS = (
     *INPUT_OPTIONS,
     *FORMAT_OPTIONS,
     *RECORD_OPTIONS,
+    PREVIEW_OPTION,
     *MODEL_OPTIONS,
     *READING_OPTIONS,
 )

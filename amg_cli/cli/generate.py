@@ -17,12 +17,15 @@ from amg_cli.cli.options import generation_config, generation_options, with_opti
 from amg_cli.cli.region_option import ROI_OPTION, given_region, recorded_region
 from amg_cli.cli.run_options import (
     INPUT_OPTIONS,
+    PREVIEW_OPTION,
     RECORD_OPTIONS,
     STDIO,
+    VIEW_OPTION,
     check_given,
     wanted_formats,
 )
 from amg_cli.cli.run_task import RunTask
+from amg_cli.cli.viewing import check_viewable
 from amg_cli.cli.words import log_as
 from amg_cli.formats.table import CANDIDATES
 
@@ -72,8 +75,9 @@ _OPTIONS = (
 
 def generate_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a run to a click command: its own, then those of the generation."""
-    run = (*INPUT_OPTIONS, *FORMAT_OPTIONS, *_OPTIONS, *NAMING_OPTIONS, *RECORD_OPTIONS)
-    return with_options((*run, *MODEL_OPTIONS, *READING_OPTIONS))(generation_options(command))
+    run = (*INPUT_OPTIONS, *FORMAT_OPTIONS, *_OPTIONS, *NAMING_OPTIONS)
+    after = (*RECORD_OPTIONS, PREVIEW_OPTION, VIEW_OPTION, *MODEL_OPTIONS, *READING_OPTIONS)
+    return with_options((*run, *after))(generation_options(command))
 
 
 def run_generate(values: dict[str, Any]) -> int:
@@ -82,6 +86,8 @@ def run_generate(values: dict[str, Any]) -> int:
     check_given(values)
     formats = _formats(values)
     check_format_options(values, formats)
+    if values["view"]:
+        check_viewable(values, formats)
     generation_config(values)
     naming = given_naming(values, formats)
     roi = given_region(values)

@@ -22,6 +22,7 @@ from amg_cli.cli.predict import predict
 from amg_cli.cli.process import prepare_process
 from amg_cli.cli.select import select
 from amg_cli.cli.streams import ReaderGoneError, own_streams
+from amg_cli.cli.view import view
 from amg_cli.cli.words import say
 from amg_cli.core.errors import AmgError
 from amg_cli.core.interrupts import Interrupted, signals_raise
@@ -97,3 +98,4 @@ main.add_command(merge)
 main.add_command(models)
 main.add_command(predict)
 main.add_command(select)
+main.add_command(view)

@@ -94,8 +94,8 @@ class Report:
         """Print and count one outcome."""
         with tqdm.external_write_mode(file=sys.stderr):
             self._warned += bool(outcome.warnings)
-            for warning in () if self._quiet else outcome.warnings:
-                warn(warning)
+            for warning in outcome.warnings:
+                self.warn(warning)
             self.refused(outcome.refused)
             if outcome.result is None:
                 self._failed += 1
@@ -112,6 +112,12 @@ class Report:
         self._bar.set_postfix(counts | {"failed": self._failed}, refresh=False)
         self._bar.update()
         self._progress()
+
+    def warn(self, warning: AmgError) -> None:
+        """Say what may be wrong, and ends nothing."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            if not self._quiet:
+                warn(warning)
 
     def print_paths(self, paths: Sequence[Path]) -> None:
         """Outputs that are in place, a line each on stdout."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from amg_cli.cli.options import PATH
+from amg_cli.cli.options import PATH, UserPath
 
 STDIO = Path("-")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class ShardType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -30,6 +31,17 @@ class ShardType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         if not found or not 1 <= int(found[1]) <= int(found[2]):
             self.fail(f"{value!r} is not a shard such as 2/8, the second of eight", param, ctx)
         return Shard(int(found[1]), int(found[2]))
+
+
+class PictureFile(UserPath):
+    """A file to write a picture to, whose suffix says in which format."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The `Path` of an option's text."""
+        path = super().convert(value, param, ctx)
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
+            self.fail(f"{str(value)!r} is no .jpg and no .png, which a picture can be", param, ctx)
+        return path
 
 
 # fmt: off
@@ -88,6 +100,15 @@ RECORD_OPTIONS = (
         "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
         help="Of what is said on stderr.",
     ),
+)
+PREVIEW_OPTION = click.option(
+    "--preview", type=PictureFile(path_type=Path), metavar="FILE",
+    help="A .jpg or .png that always shows the latest finished image with its masks, for a viewer "
+    "that loads it again.",
+)
+VIEW_OPTION = click.option(
+    "--view", is_flag=True,
+    help="At the end make a page that shows the run, as amg view does: DIR/view/index.html.",
 )
 # fmt: on
 

@@ -16,10 +16,11 @@ from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed
 from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
 from amg_cli.cli.format_options import given_options
-from amg_cli.cli.model_options import ModelOptions
+from amg_cli.cli.model_options import ModelOptions, given_reading
 from amg_cli.cli.report import Report
 from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.run_task import RunTask
+from amg_cli.cli.viewing import make_view, view_folder
 from amg_cli.cli.work import engine_and_work
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
@@ -29,6 +30,7 @@ from amg_cli.weights.identity import weights_sha256
 if TYPE_CHECKING:
     from amg_cli.batch.images import Source
     from amg_cli.batch.job import Job, Outcome
+    from amg_cli.batch.live_preview import LivePreview
 
 GO_ON = "finished images are kept; the same command goes on from here"
 
@@ -42,10 +44,15 @@ def do_run(values: Mapping[str, Any], formats: list[str], task: RunTask) -> int:
         from amg_cli.cli.dry_run import dry_run
 
         return dry_run(values, plan, task, next(iter(sources.batches)))
+    _check_preview(values, sources)
     if values["output"] == STDIO:
         return _to_stdout(values, plan, task, sources)
     with interrupted_with(GO_ON), Run.opened(plan) as run:
-        return _to_folder(values, plan, task, sources, run)
+        exit_code = _to_folder(values, plan, task, sources, run)
+    if values.get("view"):
+        output = values["output"]
+        click.echo(bytes(make_view(output, view_folder(output), quiet=values["quiet"])))
+    return exit_code
 
 
 def _to_folder(
@@ -63,13 +70,16 @@ def _to_folder(
         report.refused(refused)
         if isinstance(to_do, list):
             report.names(to_do, plan)
+        preview = _preview(values, report)
         if total != 0:
             jobs = (task.given(run.job(source, entry), source) for source, entry in to_do)
             with closing(_outcomes(values, jobs, plan, task, total)) as outcomes:
                 for outcome in outcomes:
                     run.record(outcome)
                     report.add(outcome)
+                    preview.add(outcome.result)
                     _check_failures(report, values["max_failures"])
+                preview.finish()
         report.print_paths(run.finish())
         report.settled(counts["done"], counts["failed"])
         if counts["exists"]:
@@ -103,12 +113,15 @@ def _to_stdout(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: So
         closing(_outcomes(values, jobs, plan, task, sources.total)) as outcomes,
     ):
         report.refused(refused)
+        preview = _preview(values, report)
         for outcome in outcomes:
             job = outcome.job
             line = line_of_failure(job.number, job.file_name, outcome.error)
             click.echo(line_of(outcome.result) if outcome.result else line, nl=False)
             report.add(outcome)
+            preview.add(outcome.result)
             _check_failures(report, values["max_failures"])
+        preview.finish()
         return report.summary()
 
 
@@ -176,6 +189,22 @@ def _threads(values: Mapping[str, Any], sources: Sources) -> int:
 
 def _report(values: Mapping[str, Any], task: RunTask, total: int | None) -> Report:
     return Report(total, values["quiet"], values["timings"], task.has_masks)
+
+
+def _check_preview(values: Mapping[str, Any], sources: Sources) -> None:
+    """Raises OutputError where there can be no file of --preview."""
+    if values.get("preview") is not None:
+        from amg_cli.batch.live_preview import check_preview
+
+        folders, output = values["inputs"], values["output"]
+        check_preview(values["preview"], sources.listed, folders, output, values["recursive"])
+
+
+def _preview(values: Mapping[str, Any], report: Report) -> LivePreview:
+    """What --preview asks for, if it is given."""
+    from amg_cli.batch.live_preview import LivePreview
+
+    return LivePreview(values.get("preview"), given_reading(values), report.warn)
 
 
 def _check_failures(report: Report, most: int | None) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.mask import Mask
+from amg_cli.core.masks import Masks
 from amg_cli.core.rle import Rle
 from amg_cli.core.stored_rles import StoredRles
 
@@ -92,7 +93,7 @@ class Candidates:
 
         return load(path)
 
-    def masks(self) -> list[Mask]:
+    def masks(self) -> Masks:
         """Each candidate as a `Mask`, in order."""
         columns = zip(
             self.rles,
@@ -103,10 +104,10 @@ class Candidates:
             self.crop_boxes_xyxy.tolist(),
             strict=True,
         )
-        return [
+        return Masks(
             Mask(rle, tuple(box), pred_iou, stability, tuple(point), tuple(crop))
             for rle, box, pred_iou, stability, point, crop in columns
-        ]
+        )
 
 
 def _taken(rles: Sequence[Rle], indices: Sequence[int]) -> Sequence[Rle]:

@@ -264,3 +264,9 @@ def settings_of_proposing() -> list[str]:
     """The names of those that `propose` alone goes by, so that candidates have them for good."""
     settings = dataclasses.fields(GenerationConfig)
     return [setting.name for setting in settings if setting.metadata["of_proposing"]]
+
+
+def settings_of_selecting() -> list[str]:
+    """The names of all others, which `select` goes by, so that each can be chosen later."""
+    settings = dataclasses.fields(GenerationConfig)
+    return [setting.name for setting in settings if not setting.metadata["of_proposing"]]

@@ -54,9 +54,16 @@ class ConfigError(AmgError, ValueError):
 
 
 class ImageError(AmgError):
-    """One image could not be done; the others are."""
+    """One image could not be done; the others are.
+
+    file_name: the image, as of `Result`, where `where` is a file of its masks; else empty
+    """
 
     exit_code = 3
+
+    def __init__(self, where: object, cause: str, remedy: str = "", file_name: str = "") -> None:
+        super().__init__(where, cause, remedy)
+        self.file_name = file_name
 
 
 class OutputExistsError(ImageError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from amg_cli.core.errors import briefly
@@ -80,11 +80,17 @@ def _remedy(image: Any) -> str:
     """What to do about something that is no array."""
     if image is None:
         return "cv2.imread gives None for a file it cannot read"
-    if isinstance(image, torch.Tensor):
+    if _is_tensor(image):
         return "image.cpu().numpy() makes an array of it, which must be uint8 with channels last"
     if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__"):
         return "read the file: cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)"
     return "numpy.asarray(image) makes an array of what holds one"
+
+
+def _is_tensor(image: Any) -> bool:
+    """Whether it is one of torch, which need not be loaded: where it is not, nothing is one."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(image, torch.Tensor)
 
 
 def _shape_remedies(shape: tuple[int, ...]) -> list[str]:

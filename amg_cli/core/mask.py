@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.core import rle as rle_codec
+from amg_cli.core.errors import briefly
 from amg_cli.core.rle import Rle
 
 
@@ -55,3 +57,30 @@ class Mask:
     def window(self) -> NDArray[np.bool_]:
         """The mask inside its box: (h, w) bool."""
         return rle_codec.decode_window(self.rle, self.box_xyxy)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: its window, white on black, at most 480 pixels wide or high."""
+        from amg_cli.core.notebook import png_of_mask
+
+        return png_of_mask(self)
+
+
+def numbered(masks: Sequence[Mask]) -> Iterator[tuple[int, Mask]]:
+    """An image's masks, each with its number: its own, or, without one, its place."""
+    for place, mask in enumerate(masks):
+        yield (place if mask.id is None else mask.id), mask
+
+
+def check_masks(masks: Sequence[Mask], image_hw: tuple[int, int]) -> None:
+    """Raises TypeError for what are no masks, ValueError for one of another size than the image."""
+    if isinstance(masks, Mask):
+        raise TypeError("masks: a list of Mask is wanted, not one of them; [mask] makes it so")
+    if not isinstance(masks, Sequence):
+        raise TypeError(f"masks: a list of Mask is wanted, not {briefly(masks)}")
+    for i, mask in enumerate(masks):
+        if not isinstance(mask, Mask):
+            raise TypeError(f"masks: Mask is wanted; number {i} is {briefly(mask)}")
+        height, width = mask.rle["size"]
+        if (height, width) != image_hw:
+            wanted = f"of the image's {image_hw[1]} x {image_hw[0]} pixels are wanted"
+            raise ValueError(f"masks: {wanted}; number {i} is of {width} x {height}")

@@ -156,6 +156,24 @@ def decode_window(rle: Rle, box_xyxy: tuple[int, int, int, int]) -> NDArray[np.b
     return np.ascontiguousarray(flat.reshape(x1 + 1 - x0, height)[:, y0 : y1 + 1].T)
 
 
+def sampled(rle: Rle, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The mask at some of its rows, h of them, and columns, w, both ascending. -> (h, w) bool
+
+    By its runs, so that a few places of a large mask take little. Raises ValueError for runs that
+    do not fill the mask.
+    """
+    height, width = rle["size"]
+    runs = _runs_of(rle["counts"])
+    column, row = np.divmod(np.cumsum(runs), height)
+    # How many of the asked lie before each column and row; the last run ends behind all columns.
+    columns_before = np.searchsorted(columns, np.arange(width + 2))
+    rows_before = np.searchsorted(rows, np.arange(height))
+    is_asked = columns_before[column + 1] - columns_before[column]
+    ends = len(rows) * columns_before[column] + is_asked * rows_before[row]
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, np.diff(ends, prepend=0))
+    return np.ascontiguousarray(flat.reshape(len(columns), len(rows)).T)
+
+
 def area(rle: Rle) -> int:
     """Number of pixels in the mask."""
     return int(coco_mask.area(rle))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amg_cli.core import rle as rle_codec
-from amg_cli.formats.colours import colour_of
+from amg_cli.core.colours import colour_of
 from amg_cli.formats.format import FormatOptions, ImageFormat, Output
 from amg_cli.formats.pictures import save
 from amg_cli.formats.result import Result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.core.mask import Mask
+from amg_cli.core.mask import Mask, numbered
 
 if TYPE_CHECKING:  # it loads torch, which no other result needs
     from amg_cli.core.candidates import Candidates
@@ -48,5 +48,4 @@ class Result:
     @property
     def numbered(self) -> Iterator[tuple[int, Mask]]:
         """The masks, each with its number: its own, or, without one, its place."""
-        for place, mask in enumerate(self.masks):
-            yield (place if mask.id is None else mask.id), mask
+        return numbered(self.masks)

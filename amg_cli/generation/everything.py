@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.host import in_own_precision
 from amg_cli.core.image import ImageLike
-from amg_cli.core.mask import Mask
+from amg_cli.core.masks import Masks
 from amg_cli.generation.propose import candidates_for
 from amg_cli.generation.select import select
 from amg_cli.models.sam import Sam
@@ -25,7 +25,7 @@ def generate(
     *,
     point_grids: Sequence[NDArray[np.float64]] | None = None,
     roi: Any = None,
-) -> list[Mask]:
+) -> Masks:
     """Masks of everything in an image, best first.
 
     image_rgb:   (H, W, 3) uint8; or what `as_rgb` takes besides: grey, or an image of Pillow

@@ -61,6 +61,12 @@ class Prediction:
     scores: NDArray[np.float32]
     low_res: NDArray[np.float32]
 
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the masks of the first prompts; None where there are none."""
+        from amg_cli.core.notebook import png_of_predictions
+
+        return png_of_predictions(self.masks)
+
 
 def encode_image(model: Sam, image_rgb: ImageLike, *, draw_padding: bool = True) -> Encoded:
     """Scale, pad and encode an image, for prompts by hand.

@@ -14,7 +14,7 @@ from amg_cli.core.boxes import box_area, mask_boxes, nms
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError
-from amg_cli.core.mask import Mask
+from amg_cli.core.masks import Masks
 from amg_cli.core.region import Region
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.overlaps import mask_nms
@@ -22,7 +22,7 @@ from amg_cli.generation.regions import remove_small_regions
 from amg_cli.generation.tidy import tidied
 
 
-def select(candidates: Candidates, config: GenerationConfig, roi: Any = None) -> list[Mask]:
+def select(candidates: Candidates, config: GenerationConfig, roi: Any = None) -> Masks:
     """The results among `candidates`, in the order of the last suppression: best first.
 
     roi: as of `generate`; only masks whose point lies in it stay
@@ -48,7 +48,7 @@ def select(candidates: Candidates, config: GenerationConfig, roi: Any = None) ->
             candidates = _without_small_regions(candidates, config)
         masks = candidates.masks()
         if not config.of_the_reference:
-            masks = tidied(masks, config, candidates.image_hw)
+            masks = Masks(tidied(masks, config, candidates.image_hw))
     count("after NMS", len(masks))
     return masks
 

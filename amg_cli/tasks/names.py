@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from amg_cli.core.errors import ConfigError, briefly
 from amg_cli.core.image import ImageLike, as_rgb
-from amg_cli.core.mask import Mask
+from amg_cli.core.mask import Mask, check_masks
+from amg_cli.core.masks import Masks
 from amg_cli.core.naming import UNKNOWN, Background, NamingConfig
 from amg_cli.models.text_image import TextImageEncoder
 
@@ -30,7 +31,7 @@ LENGTH_TOLERANCE = 1e-2  # of what should be unit vectors
 
 def name_masks(
     image_rgb: ImageLike, masks: Sequence[Mask], encoder: TextImageEncoder, naming: NamingConfig
-) -> list[Mask]:
+) -> Masks:
     """The masks of an image with names: `category`, and in `category_score` how sure that is.
 
     With `naming.classes` all masks, in their order, each with its likeliest class; the probability
@@ -43,7 +44,7 @@ def name_masks(
     Raises TypeError or ValueError for an image of another kind, or masks of another image's size;
     ConfigError for an encoder whose vectors are none.
     """
-    return Namer(encoder, naming).named(as_rgb(image_rgb), masks)
+    return Masks(Namer(encoder, naming).named(as_rgb(image_rgb), masks))
 
 
 class Namer:
@@ -111,13 +112,8 @@ class Crops(Sequence[NDArray[np.uint8]]):
     def __init__(
         self, pixels: NDArray[np.uint8], masks: Sequence[Mask], naming: NamingConfig
     ) -> None:
-        """pixels: (H, W, 3). Raises ValueError for a mask of another size."""
-        for i, mask in enumerate(masks):
-            height, width = mask.rle["size"]
-            if (height, width) != pixels.shape[:2]:
-                size = f"{pixels.shape[1]} x {pixels.shape[0]}"
-                wanted = f"of the image's {size} pixels are wanted"
-                raise ValueError(f"masks: {wanted}; number {i} is of {width} x {height}")
+        """pixels: (H, W, 3). Errors as of `check_masks`."""
+        check_masks(masks, (pixels.shape[0], pixels.shape[1]))
         self._pixels, self._masks, self._naming = pixels, masks, naming
 
     def __len__(self) -> int:

@@ -133,6 +133,11 @@ def find_known(name: str) -> KnownModel | None:
     return ZOO.get(ALIASES.get(key, key))
 
 
+def own_settings(sha256: str | None) -> Mapping[str, Any]:
+    """Of `GenerationConfig`, those that weights have of their own, which their SHA-256 names."""
+    return next((row.settings for row in ZOO.values() if row.sha256 == sha256), {})
+
+
 def known_model(name: str) -> KnownModel:
     """As `find_known`. Raises ConfigError, which lists those there are, for another name."""
     known = find_known(name)

@@ -5,7 +5,8 @@
 MODULE is mobile_sam or segment_anything, TYPE a key of its registry, FILE a checkpoint. BOXES is
 COCO results or a COCO data set, DATA_SET names the images. Options: refine=1 for a second prompt by
 the box and the first mask's logits; batch=16, how many boxes a call, 0 for all; first=8, only so
-many images. Writes COCO results to OUT and prints seconds, of loading and of all images.
+many images. Writes COCO results to OUT and prints seconds, of loading and of all images. keep=1
+also appends each image's to OUT.kept, so that a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -70,17 +71,25 @@ def main() -> None:
         published.sam_model_registry[model_type](checkpoint=checkpoint).eval()
     )
     loaded = time.perf_counter()
-    by_image, results = boxes_by_image(boxes), []
+    by_image = boxes_by_image(boxes)
+    kept = Path(f"{out}.kept")
+    lines = kept.read_text().splitlines() if given.get("keep") and kept.exists() else []
+    results = [result for line in lines for result in json.loads(line)]
+    done_before = {result["image_id"] for result in results}
     listed = json.loads(Path(data_set).read_text())["images"][: given.get("first")]
     with torch.inference_mode():
         for image in listed:
-            if image["id"] not in by_image:
+            if image["id"] not in by_image or image["id"] in done_before:
                 continue
             bgr = cv2.imread(str(Path(images) / image["file_name"]))
             assert bgr is not None, image
             predictor.set_image(np.ascontiguousarray(bgr[..., ::-1]))
             size, refine = given.get("batch", 16), bool(given.get("refine"))
-            results += results_of(predictor, by_image[image["id"]], size, refine)
+            found = list(results_of(predictor, by_image[image["id"]], size, refine))
+            results += found
+            if given.get("keep"):
+                with kept.open("a") as file:
+                    file.write(json.dumps(found) + "\n")
     done = time.perf_counter()
     Path(out).write_text(json.dumps(results))
     print(f"loaded in {loaded - start:.2f} s, {len(listed)} images in {done - loaded:.2f} s")
