@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from amg_cli.batch.commit import check_writable
 from amg_cli.batch.images import IMAGE_SUFFIXES
 from amg_cli.batch.naming import Names
-from amg_cli.batch.reading import read_image
+from amg_cli.batch.reading import Reading, read_image, read_picture
 from amg_cli.batch.run import Plan
 from amg_cli.batch.writing import (
     cannot_write,
@@ -131,14 +131,14 @@ def _write_own(
         report(said)
 
 
-def with_pixels(result: Result) -> Result:
+def with_pixels(result: Result, reading: Reading | None = None) -> Result:
     """With the pixels of its image, which is read. Raises ImageError where it cannot be."""
     if result.image_rgb is not None:
         return result
     if not result.source:
         cause = "is where none knows"
         raise ImageError(result.file_name, cause, "give the folder of the `images`")
-    pixels = read_image(Path(result.source))
+    pixels = read_picture(Path(result.source), reading or Reading()).pixels
     if pixels.shape[:2] != result.image_hw:
         (height, width), (its, own) = pixels.shape[:2], result.image_hw
         cause = f"has {width} x {height} pixels, and its masks {own} x {its}"

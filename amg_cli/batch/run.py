@@ -53,6 +53,7 @@ class Plan:
         where a run has ended or had other settings
     shard:    the part of the images to do
     retry_failed: do again what has failed before
+    taken:    names in the run's folder that no image's output may have
     """
 
     output: Path
@@ -62,6 +63,7 @@ class Plan:
     on_exists: OnExists = "error"
     shard: Shard = Shard()  # noqa: RUF009 - it is frozen
     retry_failed: bool = False
+    taken: tuple[str, ...] = ()
 
     @property
     def image_formats(self) -> list[ImageFormat]:
@@ -85,7 +87,7 @@ class Plan:
         if not suffixes:  # images have nothing in the run's own folder
             return set()
         own = {format_.folder for format_ in self.image_formats if format_.folder}
-        own |= {format_.file_name for format_ in self.run_formats}
+        own |= {format_.file_name for format_ in self.run_formats} | set(self.taken)
         ends = [(name, suffix) for name in own for suffix in suffixes if name.endswith(suffix)]
         # An image of a folder of such a name would lie in it, so that the whole name is taken too.
         return own | {name.removesuffix(suffix) for name, suffix in ends}

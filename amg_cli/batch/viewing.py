@@ -12,7 +12,7 @@ from amg_cli.batch.convert import results_of
 from amg_cli.batch.selecting import run_settings, selected
 from amg_cli.core.config import GenerationConfig, settings_of_selecting
 from amg_cli.core.errors import ImageError, InputError
-from amg_cli.formats.manifest import read_entries, read_records, shards_in
+from amg_cli.formats.manifest import read_entries, read_records, settings_in, shards_in
 from amg_cli.formats.result import Result
 from amg_cli.weights.zoo import own_settings
 
@@ -31,12 +31,14 @@ class Looked:
     of_candidates: whether there are candidates to select from
     changed: settings of the run that a page cannot repeat, for which it shows masks instead
     own:     settings that the model has of its own
+    stretch: as of `Reading`, as the run's images were read
     """
 
     config: GenerationConfig
     of_candidates: bool
     changed: tuple[str, ...] = ()
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    stretch: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -44,15 +46,22 @@ class Looked:
         return {name: getattr(self.config, name) for name in settings_of_selecting()}
 
 
-MASKS_ALONE = Looked(AS_THEY_ARE, of_candidates=False)
+def looked_at(source: Path, as_masks: bool = False) -> Looked:
+    """How a run can be shown: a folder, or a file of masks.
 
-
-def looked_at(source: Path) -> Looked:
-    """How a run can be shown: a folder, or a file of masks."""
+    as_masks: without selecting from candidates. Raises InputError where there is nothing.
+    """
+    if not source.exists():
+        raise InputError(source, "no such file or folder", "give a run's `output`, or a file of it")
+    recorded = next(settings_in(source), {})
+    stretch = bool(recorded.get("stretch"))
+    masks_alone = Looked(AS_THEY_ARE, of_candidates=False, stretch=stretch)
+    if as_masks:
+        return masks_alone
     try:
         settings = run_settings(source)
     except InputError:  # no candidates
-        return MASKS_ALONE
+        return masks_alone
     names = [each.name for each in dataclasses.fields(GenerationConfig)]
     config = GenerationConfig(**{name: settings[name] for name in names if name in settings})
     default = GenerationConfig()
@@ -60,8 +69,9 @@ def looked_at(source: Path) -> Looked:
     # Names are given to masks after they are selected, and decide which of them stay.
     changed += [name for name in ("classes", "text") if settings.get(name)]
     if changed:
-        return Looked(AS_THEY_ARE, False, tuple(changed))
-    return Looked(config, True, own=own_settings(settings.get("weights")))
+        return dataclasses.replace(masks_alone, changed=tuple(changed))
+    own = own_settings(settings.get("weights"))
+    return Looked(config, of_candidates=True, own=own, stretch=stretch)
 
 
 def images_of(
@@ -71,11 +81,19 @@ def images_of(
 
     images: as of `convert.Wanted`. Raises InputError where there is nothing to look at.
     """
-    if looked.of_candidates:
-        yield from selected(source, looked.config, images=images)
-    else:
-        yield from results_of(source, images)
-    yield from _failures(source)
+    failures, is_any = list(_failures(source)), False
+    try:
+        if looked.of_candidates:
+            found = selected(source, looked.config, images=images)
+        else:
+            found = results_of(source, images)
+        for image in found:
+            is_any = True
+            yield image
+    except InputError:
+        if is_any or not failures:  # where all have failed there are no masks
+            raise
+    yield from failures
 
 
 def _failures(source: Path) -> Iterator[ImageError]:

@@ -20,7 +20,7 @@ from amg_cli.cli.model_options import ModelOptions, given_reading
 from amg_cli.cli.report import Report
 from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.run_task import RunTask
-from amg_cli.cli.viewing import make_view, view_folder
+from amg_cli.cli.viewing import VIEW, Wanted, make_view, view_folder
 from amg_cli.cli.work import engine_and_work
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
@@ -51,7 +51,8 @@ def do_run(values: Mapping[str, Any], formats: list[str], task: RunTask) -> int:
         exit_code = _to_folder(values, plan, task, sources, run)
     if values.get("view"):
         output = values["output"]
-        click.echo(bytes(make_view(output, view_folder(output), quiet=values["quiet"])))
+        wanted = Wanted(reading=given_reading(values), quiet=values["quiet"])
+        click.echo(bytes(make_view(output, view_folder(output), wanted)))
     return exit_code
 
 
@@ -173,6 +174,7 @@ def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources, task:
         on_exists=values["on_exists"],
         shard=values["shard"],
         retry_failed=values["retry_failed"],
+        taken=(VIEW,) if values.get("view") else (),
     )
 
 

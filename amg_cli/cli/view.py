@@ -9,7 +9,11 @@ import click
 
 from amg_cli.cli.model_options import QUIET_OPTION
 from amg_cli.cli.options import PATH, with_options
-from amg_cli.cli.viewing import PHOTO_PX, make_sheet, make_view, view_folder
+from amg_cli.cli.run_options import PictureFile
+from amg_cli.cli.viewing import PHOTO_PX, Wanted, make_sheet, make_view, view_folder
+from amg_cli.cli.words import option_name
+
+SHEET_IMAGES = 24
 
 EPILOG = """\b
 OUT is the output folder of a run, or all else that amg convert reads. The page has all
@@ -36,19 +40,19 @@ _OPTIONS = (
     ),
     click.option(
         "--against", type=PATH, metavar="OTHER",
-        help="Show the run beside another one: what both have, and what only one.",
+        help="Show the run beside another one's output folder: what both have, and what only one.",
     ),
     click.option(
-        "--sheet", type=PATH, metavar="FILE",
-        help="Instead of the page, write one picture (.png or .jpg) of the first images.",
+        "--sheet", type=PictureFile(path_type=Path), metavar="FILE",
+        help="Instead of the page, write one picture, .jpg or .png, of the first images.",
     ),
     click.option(
-        "--sheet-images", type=click.IntRange(min=1), default=24, show_default=True, metavar="N",
-        help="How many images --sheet shows.",
+        "--sheet-images", type=click.IntRange(min=1), metavar="N",
+        help=f"How many images --sheet shows. [default: {SHEET_IMAGES}]",
     ),
     click.option(
-        "--photo-size", type=click.IntRange(min=64), default=PHOTO_PX, show_default=True,
-        metavar="PX", help="The longest side of the photographs that the page has.",
+        "--photo-size", type=click.IntRange(min=64), metavar="PX",
+        help=f"The longest side of the photographs that the page has. [default: {PHOTO_PX}]",
     ),
     QUIET_OPTION,
 )
@@ -60,11 +64,20 @@ _OPTIONS = (
 @with_options(_OPTIONS)
 def view(source: Path, **values: Any) -> None:
     """Show a run in a browser, and review it."""
-    output, images, against = values["output"], values["images"], values["against"]
-    if values["sheet"] is not None:
-        if output is not None or against is not None:
-            raise click.UsageError("--sheet is instead of a page: without --output and --against")
-        click.echo(bytes(make_sheet(source, values["sheet"], images, values["sheet_images"])))
-        return
-    how = {"photo_px": values["photo_size"], "quiet": values["quiet"]}
-    click.echo(bytes(make_view(source, output or view_folder(source), images, against, **how)))
+    of_page, of_sheet = ("output", "against", "photo_size"), ("sheet_images",)
+    for name in of_page if values["sheet"] is not None else of_sheet:
+        if values[name] is not None:
+            cause = "goes with --sheet" if name in of_sheet else "does not go with --sheet"
+            raise click.UsageError(f"{option_name(name)} {cause}")
+    wanted = Wanted(
+        images=values["images"],
+        against=values["against"],
+        photo_px=values["photo_size"] or PHOTO_PX,
+        quiet=values["quiet"],
+    )
+    if values["sheet"] is None:
+        path = make_view(source, values["output"] or view_folder(source), wanted)
+    else:
+        count = values["sheet_images"] or SHEET_IMAGES
+        path = make_sheet(source, values["sheet"], wanted, count)
+    click.echo(bytes(path))

@@ -11,6 +11,7 @@ Files are numbered, so that no name of an image is part of a path or of HTML.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -27,8 +28,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from amg_cli.core.config import GenerationConfig, settings_of_selecting
+from amg_cli.core.drawing import scaled
 from amg_cli.core.errors import ImageError
-from amg_cli.core.mask import Mask
+from amg_cli.core.mask import Mask, numbered
 from amg_cli.formats.pictures import save
 from amg_cli.formats.result import Result
 from amg_cli.viewer.pictures import thumbnail
@@ -39,6 +42,7 @@ T = TypeVar("T")
 THUMBNAIL_PX = 320
 PHOTO_QUALITY, THUMBNAIL_QUALITY = 88, 80
 MANY = 90  # of the images' numbers of masks, the percentile from which on they are many
+_DEFAULT = GenerationConfig()
 _INDEX = Path("data/index.js")
 _START = "amg.index="
 
@@ -50,7 +54,6 @@ class About:
     title:    what the run is called
     command:  that selects its masks anew, up to the options that the page adds
     settings: of `GenerationConfig`, those that the page's sliders begin with, by name
-    defaults: what they are where the command does not name them
     of_candidates: whether the page selects from candidates; else it shows masks as they are
     own:      of the settings, those that the model has of its own, where no `nms` is given
     note:     what the page says of its command
@@ -62,7 +65,6 @@ class About:
     title: str
     command: str
     settings: Mapping[str, Any]
-    defaults: Mapping[str, Any]
     of_candidates: bool
     own: Mapping[str, Any]
     note: str | None
@@ -110,7 +112,8 @@ def write_view(
 ) -> None:
     """Write a view of images, in their order, to a folder that is not there yet.
 
-    pictured: an image as it is shown; called in threads, a few images ahead. Raises OSError.
+    pictured: an image as it is shown; called in threads, a few images ahead
+    Raises OSError, and what `images` and `pictured` raise.
     """
     with resources.as_file(resources.files("amg_cli.viewer") / "page") as page:
         shutil.copytree(page, folder / "page", ignore=shutil.ignore_patterns("index.html", "__*"))
@@ -151,22 +154,22 @@ def _write_image(key: int, found: Pictured, folder: Path, about: About) -> _Line
         columns = of_masks(result.masks, numbers)
     record: dict[str, Any] = {"hw": result.image_hw, "masks": columns}
     if found.against is not None:
-        record["against"] = of_masks(found.against, _numbers(found.against))
-    text = f"amg.receive({key},{_json(record)});\n"
-    (folder / f"data/{key}.js").write_text(text, encoding="ascii")
+        record["against"] = of_masks(
+            found.against, [number for number, _ in numbered(found.against)]
+        )
+    text = _json(record)
+    (folder / f"data/{key}.js").write_text(f"amg.receive({key},{text});\n", encoding="ascii")
     pixels = result.image_rgb
     if pixels is not None:
         small = thumbnail(pixels, result.masks, THUMBNAIL_PX)
         _save(folder / f"thumbnails/{key}.jpg", small, THUMBNAIL_QUALITY)
-        _save(folder / f"photos/{key}.jpg", _within(pixels, about.photo_px), PHOTO_QUALITY)
+        _save(folder / f"photos/{key}.jpg", scaled(pixels, about.photo_px), PHOTO_QUALITY)
     facts = _facts(key, result.file_name, len(numbers), pixels is not None)
+    # What a browser remembers of masks is of these, wherever they are, and of no others.
+    facts["hash"] = _hash(result.file_name + text)
     if found.alone is not None:
         facts |= {"only_left": found.alone[0], "only_right": found.alone[1]}
     return _Line(facts, frozenset(names_of(columns)), floors)
-
-
-def _numbers(masks: Sequence[Mask]) -> list[int]:
-    return [place if mask.id is None else mask.id for place, mask in enumerate(masks)]
 
 
 def _facts(
@@ -202,7 +205,8 @@ def _index(lines: Sequence[_Line], about: About) -> dict[str, Any]:
         "command": about.command,
         "note": about.note,
         "settings": about.settings,
-        "defaults": about.defaults,
+        "defaults": {name: getattr(_DEFAULT, name) for name in settings_of_selecting()},
+        "ranges": _ranges(),
         "own": about.own,
         "floors": {
             "pred_iou_thresh": max((line.floors[0] for line in lines), default=0.0),
@@ -213,18 +217,18 @@ def _index(lines: Sequence[_Line], about: About) -> dict[str, Any]:
         "many": max(1, int(np.percentile(counts, MANY))) if counts else 1,
         "images": images,
     }
-    # What the browser remembers is of these images and masks, and of no others.
-    return {"id": hashlib.sha256(_json(values).encode()).hexdigest()[:16]} | values
+    # By which a browser remembers where the sliders were.
+    return {"id": _hash(_json([about.title, values["kind"], about.settings]))} | values
 
 
-def _within(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Scaled so that no side is longer."""
-    height, width = pixels.shape[:2]
-    scale = side_px / max(height, width)
-    if scale >= 1:
-        return pixels
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+def _ranges() -> dict[str, tuple[float | None, float | None]]:
+    """The least and the greatest value of each setting that is a number; null for no bound."""
+    ranges = {each.name: each.metadata["range"] for each in dataclasses.fields(_DEFAULT)}
+    return {name: (ranges[name].low, ranges[name].high) for name in settings_of_selecting()}
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _save(path: Path, pixels_rgb: NDArray[np.uint8], quality: int) -> None:

@@ -15,7 +15,7 @@
   let images = [];
 
   const back = amg.element("a", { href: "#", className: "back", textContent: "‹ All images" });
-  const name = amg.element("h1");
+  const name = amg.element("h1", { tabIndex: -1 });
   const step = (text, by) => amg.element("button", { type: "button", textContent: text, onclick: () => go(by) });
   const steps = [step("‹ Before", -1), step("After ›", 1)];
 
@@ -32,6 +32,7 @@
     bar.replaceChildren(name, facts);
     gallery.write();
     main.replaceChildren(gallery.element);
+    if (document.activeElement === document.body) name.focus();
     say("");
   };
 
@@ -47,13 +48,17 @@
     steps[0].disabled = place === 0;
     steps[1].disabled = place === images.length - 1;
     const where = amg.element("span", { className: "facts", textContent: `${place + 1} of ${images.length}` });
+    const focused = document.activeElement;
     bar.replaceChildren(back, name, where, ...steps);
-    main.replaceChildren(page.element);
+    if (main.firstChild !== page.element) main.replaceChildren(page.element);
+    if (steps.includes(focused) && !focused.disabled) focused.focus();
+    else if (document.activeElement === document.body) name.focus();
     say("");
     try {
       await page.open(key);
     } catch (error) {
-      say(error.message);
+      if (!(error instanceof amg.LoadError)) throw error;
+      if (page.wanted === key) say(error.message);
     }
     return undefined;
   };
@@ -64,6 +69,11 @@
   };
 
   addEventListener("hashchange", show);
+  addEventListener("storage", () => {
+    decisions.forget(); // another window has marked masks
+    if (place === null) gallery.write();
+    else if (page.masks && page.showMarks) page.showMarks();
+  });
   addEventListener("keydown", (event) => {
     const isTyped = event.target.closest("input, select, textarea, summary");
     const isSlid = isTyped && ["range", "checkbox", "radio"].includes(event.target.type);

@@ -17,8 +17,17 @@ amg.element = (tag, properties = {}, ...children) => {
   return element;
 };
 
+/** An image of the index, by its key. */
+amg.image = (key) => {
+  amg.imagesByKey ??= new Map(amg.index.images.map((image) => [image.key, image]));
+  return amg.imagesByKey.get(key);
+};
+
 amg.number = (value) => value.toLocaleString("en");
 amg.digits = (value, digits = 3) => (value === null || value === undefined ? "" : value.toFixed(digits));
+
+/** An image's data that cannot be had. */
+amg.LoadError = class extends Error {};
 
 /* Images' data. */
 {
@@ -29,7 +38,7 @@ amg.digits = (value, digits = 3) => (value === null || value === undefined ? "" 
   /** What an image's script calls. */
   amg.receive = (key, record) => arriving.get(key)?.(record);
 
-  /** An image's data. Rejects where its file is missing or damaged. */
+  /** An image's data. Rejects with a LoadError where its file is missing or damaged. */
   amg.load = (key) => {
     if (!wanted.has(key)) wanted.set(key, request(key));
     const found = wanted.get(key);
@@ -58,12 +67,12 @@ amg.digits = (value, digits = 3) => (value === null || value === undefined ? "" 
       };
       const missing = () => {
         wanted.delete(key);
-        end(reject, new Error(`data/${key}.js is missing or damaged; make the view again`));
+        end(reject, new amg.LoadError(`data/${key}.js is missing or damaged; make the view again`));
       };
       arriving.set(key, (record) => {
         Promise.all([inflate(record.masks), inflate(record.against)]).then(
           () => end(resolve, record),
-          (error) => end(reject, error),
+          missing,
         );
         script.onload = null;
       });
@@ -74,22 +83,21 @@ amg.digits = (value, digits = 3) => (value === null || value === undefined ? "" 
     });
 }
 
-/* What the browser remembers of this view, so that a review outlives its window. */
+/* What the browser remembers, so that a review outlives its window: each value by itself, so that
+   two windows do not undo each other's. */
 amg.memory = {
-  get key() {
-    return `amg:${amg.index.id}`;
-  },
-  read() {
+  read(key) {
     try {
-      return JSON.parse(localStorage.getItem(this.key)) ?? {};
+      return JSON.parse(localStorage.getItem(`amg:${key}`));
     } catch {
-      return {}; // storage is switched off, or holds what is none of ours
+      return null; // storage is switched off, or holds what is none of ours
     }
   },
   /** Whether it could be kept. */
-  write(values) {
+  write(key, value) {
     try {
-      localStorage.setItem(this.key, JSON.stringify({ ...this.read(), ...values }));
+      if (value === null) localStorage.removeItem(`amg:${key}`);
+      else localStorage.setItem(`amg:${key}`, JSON.stringify(value));
       return true;
     } catch {
       return false;

@@ -30,6 +30,12 @@ amg.MaskCanvas = class {
     this.fit();
   }
 
+  /** Nothing, until another image is there. */
+  close() {
+    Object.assign(this, { masks: null, photo: null, shown: [], hovered: null, selected: new Set() });
+    this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
   /** The masks to show, by their indices. */
   show(indices) {
     const { area } = this.masks.columns;

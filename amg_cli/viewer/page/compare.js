@@ -8,7 +8,6 @@
     const pairs = [];
     for (const i of left.indices) {
       for (const j of right.indices) {
-        if (left.hw.join() !== right.hw.join()) continue;
         const common = amg.commonOf(left, i, right, j);
         const iou = common / (left.columns.area[i] + right.columns.area[j] - common);
         if (iou >= thresh) pairs.push([i, j, iou]);
@@ -81,13 +80,14 @@
 
     async open(key) {
       this.wanted = key;
-      const image = amg.index.images.find((each) => each.key === key);
+      this.masks = null;
+      const image = amg.image(key);
       const [record, photo] = await Promise.all([amg.load(key), amg.photo(image)]);
       if (this.wanted !== key) return;
       const sides = [record.masks, record.against];
       this.masks = sides.map((columns) => new amg.Masks(columns, record.hw));
       this.views.forEach((view, side) => {
-        view.numberOf = (i) => this.masks[side].value("id", i) ?? i;
+        view.numberOf = (i) => this.masks[side].number(i);
         view.open(this.masks[side], photo);
         this.canvases[side].setAttribute("aria-label", `${image.file_name}, ${side ? "right" : "left"}`);
       });
@@ -95,6 +95,7 @@
     }
 
     update() {
+      if (!this.masks) return;
       const both = amg.matched(...this.masks, this.thresh);
       this.views.forEach((view, side) => {
         const { indices, count } = this.masks[side];
@@ -119,6 +120,7 @@
     }
 
     press(key) {
+      if (!this.masks) return false;
       const [view] = this.views;
       const actions = {
         "+": () => view.zoom(1.25),

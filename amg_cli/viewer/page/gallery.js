@@ -73,6 +73,8 @@
         button.onclick = () => {
           this.set({ page: to });
           window.scrollTo(0, 0);
+          const again = [...this.pages.querySelectorAll("button")].find((each) => each.textContent === text);
+          (again.disabled ? this.search : again).focus();
         };
         return button;
       };

@@ -99,10 +99,21 @@
       );
     }
 
+    /** Nothing, so that what is done meanwhile is of no image. */
+    close() {
+      Object.assign(this, { key: null, masks: null, kept: [] });
+      clearTimeout(this.timer);
+      this.view.close();
+      this.table.show([]);
+      this.count.textContent = "";
+      this.tip.hidden = true;
+    }
+
     /** Another image. */
     async open(key) {
       this.wanted = key;
-      const image = amg.index.images.find((each) => each.key === key);
+      this.close();
+      const image = amg.image(key);
       const [record, photo] = await Promise.all([amg.load(key), amg.photo(image)]);
       if (this.wanted !== key) return; // another was asked for since
       this.key = key;
@@ -119,7 +130,7 @@
     /** By which masks have their colours, whatever the sliders do: the run's numbers, then others. */
     startNumbers() {
       if (amg.index.kind === "masks") {
-        return new Map(this.masks.indices.map((i) => [i, this.masks.value("id", i) ?? i]));
+        return new Map(this.masks.indices.map((i) => [i, this.masks.number(i)]));
       }
       const first = amg.select(this.masks, amg.startSettings());
       const numbers = new Map(first.map((i, place) => [i, place]));
@@ -144,7 +155,8 @@
     }
 
     writeCount() {
-      const wrong = this.kept.filter((index) => this.decisions.of(this.key).has(index)).length;
+      const marked = this.decisions.of(this.key);
+      const wrong = this.kept.filter((index) => marked.has(index)).length;
       this.count.textContent = amg.count(this.kept.length, "mask") + (wrong ? `, ${wrong} marked wrong` : "");
     }
 
@@ -172,6 +184,7 @@
         pred_iou: value("pred_iou"),
         stability_score: value("stability_score"),
         category: value("category"),
+        category_score: value("category_score"),
       };
     }
 
@@ -186,7 +199,7 @@
         `${amg.number(row.area)} px, ${share.toPrecision(2)} %`,
         row.pred_iou === null ? null : `predicted IoU ${amg.digits(row.pred_iou)}`,
         row.stability_score === null ? null : `stability ${amg.digits(row.stability_score)}`,
-        row.category,
+        row.category === null ? null : `${row.category} ${amg.digits(row.category_score, 2)}`,
         row.parent === null ? null : `part of ${row.parent}`,
         this.decisions.of(this.key).has(index) ? "marked wrong" : null,
       ];
@@ -228,6 +241,7 @@
     }
 
     markSelected() {
+      if (!this.masks) return undefined;
       const { selected } = this.view;
       if (!selected.size) return this.say("Select masks first, by a click; more with the shift key.");
       const wrong = this.decisions.of(this.key);
@@ -235,6 +249,7 @@
     }
 
     keepSelected() {
+      if (!this.masks) return undefined;
       const { selected } = this.view;
       if (!selected.size) return this.say("Select the masks to keep first.");
       this.mark(selected, false);
@@ -262,7 +277,7 @@
         const link = amg.element("a", { href: URL.createObjectURL(blob), download: "amg-decisions.json" });
         link.click();
         URL.revokeObjectURL(link.href);
-        this.say(`Saved as amg-decisions.json: ${amg.index.command} --decisions amg-decisions.json`);
+        this.say(`Saved. To apply the file: ${amg.index.command} --decisions amg-decisions.json`);
       } catch (error) {
         this.say(error.message);
       }
@@ -270,10 +285,10 @@
 
     async load() {
       try {
-        const settings = await this.decisions.read(await this.file.files[0].text());
+        const [settings, count] = await this.decisions.read(await this.file.files[0].text());
         if (settings) this.panel.set(settings);
-        this.showMarks();
-        this.say(`${amg.count(this.decisions.count, "mask")} marked wrong.`);
+        if (this.masks) this.showMarks();
+        this.say(`${amg.count(count, "mask")} marked wrong.`);
       } catch (error) {
         this.say(`Nothing is changed: ${error.message}.`);
       }
@@ -282,6 +297,7 @@
 
     /** A key that is pressed. Whether it is one of the page's. */
     press(key) {
+      if (!this.masks) return false;
       const actions = {
         ArrowUp: () => this.step(-1),
         ArrowDown: () => this.step(1),

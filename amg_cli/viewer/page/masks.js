@@ -18,6 +18,11 @@ amg.Masks = class {
     return this.columns[name]?.[i] ?? null;
   }
 
+  /** By which files name a mask. */
+  number(i) {
+    return this.value("id", i) ?? i;
+  }
+
   runs(i) {
     return (this.ofMask[i] ??= amg.rle.runs(this.columns.rle[i]));
   }

@@ -26,7 +26,7 @@ such; IoUs of boxes are rounded to it. */
       let parent = null;
       for (let j = 0; j < kept.length; j++) {
         const holds = j !== i && isBefore(i, j) && masks.inside(mask, kept[j]) >= CONTAINED;
-        if (holds && (parent === null || isBefore(parent, j) === false)) parent = j;
+        if (holds && (parent === null || !isBefore(parent, j))) parent = j;
       }
       return parent;
     });

@@ -37,7 +37,7 @@
     /** changed: called with the settings whenever they change */
     constructor(changed) {
       this.changed = changed;
-      this.settings = { ...amg.startSettings(), ...amg.memory.read().settings };
+      this.settings = { ...amg.startSettings(), ...amg.memory.read(`settings:${amg.index.id}`) };
       this.controls = CONTROLS.filter((control) => this.isOf(control)).map((control) => this.made(control));
       this.kind = this.choice();
       this.reset = amg.element("button", { type: "button", textContent: "As the run had them" });
@@ -84,12 +84,9 @@
     }
 
     typed({ name, text }) {
-      const given = text.value.trim();
-      const number = Number(given.replace(/%$/, ""));
-      const isArea = name.endsWith("_area");
-      const good = given !== "" && Number.isFinite(number) && number >= 0 && (isArea || !given.endsWith("%"));
-      text.setAttribute("aria-invalid", String(!good));
-      if (good) this.set({ [name]: amg.atLeastFloor(name, given.endsWith("%") ? given : number) });
+      const value = amg.settingOf(name, text.value);
+      if (value === null) text.setAttribute("aria-invalid", "true");
+      else this.set({ [name]: amg.atLeastFloor(name, value) });
     }
 
     choice() {
@@ -117,7 +114,7 @@
     /** Let the browser remember the settings, once a slider rests. */
     keep() {
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => amg.memory.write({ settings: this.settings }), 200);
+      this.timer = setTimeout(() => amg.memory.write(`settings:${amg.index.id}`, this.settings), 200);
     }
 
     /** Show the values of the settings, and of which masks these are. */
@@ -128,7 +125,8 @@
         const value = this.settings[name];
         slider.value = scale.place(value, hw);
         slider.setAttribute("aria-valuetext", String(value));
-        if (document.activeElement !== text || text.getAttribute("aria-invalid") !== "true") text.value = value;
+        text.value = value;
+        text.setAttribute("aria-invalid", "false");
       }
       this.drawBars();
     }
@@ -148,7 +146,8 @@
       for (const control of this.controls) {
         const { name, column, scale } = control;
         if (column) {
-          control.counts = amg.histogram(masks.columns[column].map((value) => scale.place(value, masks.hw)));
+          const values = (masks.columns[column] ?? []).filter((value) => value !== null);
+          control.counts = amg.histogram(values.map((value) => scale.place(value, masks.hw)));
         } else {
           control.counts = [];
         }
@@ -204,6 +203,17 @@
     max_area: "100%",
     nms: "off",
     containment_thresh: 1,
+  };
+
+  /** A setting's value as it is typed: a number in its range; of areas, pixels or "5%". Or null. */
+  amg.settingOf = (name, typed) => {
+    const isArea = name.endsWith("_area");
+    const [, digits, percent] = typed.match(/^\s*([\d.]+(?:e-?\d+)?)\s*(%?)\s*$/i) ?? [];
+    const number = Number(digits);
+    const [low, high] = isArea ? [0, percent ? 100 : null] : amg.index.ranges[name];
+    const isIn = number >= (low ?? -Infinity) && number <= (high ?? Infinity);
+    if (digits === undefined || !Number.isFinite(number) || !isIn || (percent && !isArea)) return null;
+    return percent ? `${number}%` : number;
   };
 
   /** A threshold is not lower than what the candidates were kept over. */

@@ -25,7 +25,7 @@
       this.body = amg.element("tbody");
       this.element = amg.element(
         "table",
-        { className: "masks" },
+        { className: "masks", aria: { role: "grid" } },
         amg.element("caption", { className: "unseen", textContent: "Masks that are shown" }),
         amg.element("thead", {}, amg.element("tr", {}, ...this.columns.map((column) => this.head(column)))),
         this.body,
