@@ -121,9 +121,9 @@ def write_view(
     for name in ("data", "photos", "thumbnails"):
         (folder / name).mkdir()
 
-    def write(numbered: tuple[int, T]) -> _Line:
+    def write(item: tuple[int, T]) -> _Line:
         """One image's files."""
-        key, image = numbered
+        key, image = item
         found = pictured(image)
         if isinstance(found, Unpictured):
             return _Line(_facts(key, found.file_name, error=f"{found.error.cause}"))
