@@ -45,6 +45,22 @@ _TRANSFORMERS = (
     (r"(?<=\.)proj_out\.", "layers.2."),
     (r"(?<=\.)layer_norm", "norm"),
 )  # fmt: skip
+
+# SAM 2's checkpoints. What they have for videos alone is left out: memory, and the heads that say
+# whether the object is there and what is remembered of it.
+_SAM2 = (
+    (r"^sam_mask_decoder\.conv_s", "image_encoder.conv_s"),
+    (r"^no_mem_embed$", "image_encoder.no_mem_embed"),
+    (r"^sam_prompt_encoder\.", "prompt_encoder."),
+    (r"^sam_mask_decoder\.", "mask_decoder."),
+    (r"(?<=\.transformer\.layers\.)(\d+)\.mlp\.layers\.0\.", r"\1.mlp.lin1."),
+    (r"(?<=\.transformer\.layers\.)(\d+)\.mlp\.layers\.1\.", r"\1.mlp.lin2."),
+)
+_OF_VIDEOS = (
+    "memory_attention.", "memory_encoder.", "maskmem_tpos_enc", "mask_downsample.", "no_mem_pos_enc",
+    "no_obj_embed_spatial", "no_obj_ptr", "obj_ptr_proj.", "obj_ptr_tpos_proj.",
+    "sam_mask_decoder.pred_obj_score_head.",
+)  # fmt: skip
 _SECOND_COPY = "prompt_encoder.shared_embedding.positional_embedding"
 
 
@@ -58,7 +74,10 @@ def to_official(saved: Any) -> Any:
         return state
     state = _without_prefix(dict(state))
     if any(key.startswith("vision_encoder.") for key in state):
-        state = {_rename(key): v for key, v in state.items() if key != _SECOND_COPY}
+        state = {_rename(key, _TRANSFORMERS): v for key, v in state.items() if key != _SECOND_COPY}
+    if any(key.startswith("sam_mask_decoder.") for key in state):
+        images = {key: value for key, value in state.items() if not key.startswith(_OF_VIDEOS)}
+        state = {_rename(key, _SAM2): value for key, value in images.items()}
     return {key: value for key, value in state.items() if not key.startswith(UNUSED)}
 
 
@@ -81,7 +100,7 @@ def _without_prefix(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _rename(key: str) -> str:
-    for pattern, official in _TRANSFORMERS:
+def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
+    for pattern, official in names:
         key = re.sub(pattern, official, key)
     return key

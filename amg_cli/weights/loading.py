@@ -127,7 +127,7 @@ def at_size(config: SamConfig, size: int | tuple[int, int] | None, fixed: bool |
     """The same architecture for inputs of another size; the weights do not depend on it.
 
     size: of a square's side, or height and width, in pixels. Raises ConfigError where they are no
-    multiples of an embedding cell's.
+    multiples of what the encoder needs.
     """
     if fixed is not None:
         config = replace(config, fixed_input_size=fixed)
@@ -138,8 +138,9 @@ def at_size(config: SamConfig, size: int | tuple[int, int] | None, fixed: bool |
         side = whole_number(given)
         if side is None:
             raise ConfigError("image size", f"{in_short(given)} is not a whole number")
-        if side < config.stride or side % config.stride:
-            raise ConfigError("image size", f"{side} is not a multiple of {config.stride} pixels")
+        multiple = config.encoder.side_multiple
+        if side < multiple or side % multiple:
+            raise ConfigError("image size", f"{side} is not a multiple of {multiple} pixels")
     return replace(config, input_size=(int(height), int(width)))
 
 
