@@ -57,8 +57,8 @@ _SAM2 = (
     (r"(?<=\.transformer\.layers\.)(\d+)\.mlp\.layers\.1\.", r"\1.mlp.lin2."),
 )
 _OF_VIDEOS = (
-    "memory_attention.", "memory_encoder.", "maskmem_tpos_enc", "mask_downsample.", "no_mem_pos_enc",
-    "no_obj_embed_spatial", "no_obj_ptr", "obj_ptr_proj.", "obj_ptr_tpos_proj.",
+    "memory_attention.", "memory_encoder.", "maskmem_tpos_enc", "mask_downsample.",
+    "no_mem_pos_enc", "no_obj_embed_spatial", "no_obj_ptr", "obj_ptr_proj.", "obj_ptr_tpos_proj.",
     "sam_mask_decoder.pred_obj_score_head.",
 )  # fmt: skip
 _SECOND_COPY = "prompt_encoder.shared_embedding.positional_embedding"

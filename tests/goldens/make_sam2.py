@@ -2,10 +2,10 @@
 
 Run it in an environment with the published code (`pip install sam2`), from this repository's root:
 
-    python -m tests.goldens.make_sam2
+    python -m tests.goldens.make_sam2 [--full]
 
-The weights are `seeded.sam2_weight` by its keys, which `sam2/shapes.json` lists with their shapes: those
-of the video part too, which a checkpoint has. In `sam2/parity.npz`, NAME holds a sample by
+The weights are `seeded.sam2_weight` by its keys, which `sam2/shapes.json` lists with their shapes:
+those of the video part too, which a checkpoint has. In `sam2/parity.npz`, NAME holds a sample by
 `prompted.few`, and `NAME.shape` the array's shape:
 
     trunk.I                               (2, C, h, w), of stage I
@@ -18,8 +18,12 @@ and `predictor.…`, on a photograph by `SAM2ImagePredictor`, prompt by prompt, 
     predictor.KIND.OUT.masks, .scores, .low_res   (3, M, H, W) logits, (3, M), (3, M, 32, 32)
 
 `sam2/runs.json` is what `SAM2AutomaticMaskGenerator` finds in a part of a photograph.
+
+With --full it writes `sam2/full.npz` instead, of the four architectures at their size: MODEL.… as
+above, of `seeded.image`, and for the kind `point` alone, all prompts at once. It takes minutes.
 """
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -85,9 +89,13 @@ def tiny_model() -> Any:
         f"++model.image_encoder.neck.backbone_channel_list={channels}",
         *(f"++model.image_encoder.trunk.{name}={value}" for name, value in trunk.items()),
     ]
-    model = build_sam2(
-        "configs/sam2.1/sam2.1_hiera_t.yaml", device="cpu", hydra_overrides_extra=overrides
-    )
+    return seeded_model("t", overrides)
+
+
+def seeded_model(size: str, overrides: list[str]) -> Any:
+    """One of the published models, with seeded weights."""
+    config = f"configs/sam2.1/sam2.1_hiera_{size}.yaml"
+    model = build_sam2(config, device="cpu", hydra_overrides_extra=overrides)
     for key, tensor in model.state_dict().items():
         tensor.copy_(torch.from_numpy(seeded.sam2_weight(key, tuple(tensor.shape))))
     return model
@@ -198,10 +206,41 @@ def run(model: Any, photo: np.ndarray, settings: dict[str, Any]) -> list[dict[st
     return generator.generate(photo)
 
 
+def full_size(record: Few, size: str) -> None:
+    """Record one of the published models."""
+    model = seeded_model(size, [])
+    quarter, half, coarse = model.forward_image(torch.from_numpy(seeded.image()))["backbone_fpn"]
+    embedding = coarse + model.no_mem_embed.view(1, -1, 1, 1)
+    for name, level in (("embedding", embedding), ("half", half), ("quarter", quarter)):
+        record.add(f"{size}.{name}", level)
+    parts = {part: torch.from_numpy(x) for part, x in seeded.prompt("point").items()}
+    sparse, dense = model.sam_prompt_encoder((parts["points"], parts["labels"]), None, None)
+    logits, scores, *_ = model.sam_mask_decoder(
+        image_embeddings=embedding,
+        image_pe=model.sam_prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=True,
+        repeat_image=True,
+        high_res_features=[quarter, half],
+    )
+    record.add(f"{size}.scores", scores)
+    record.add(f"{size}.logits", logits)
+
+
 @torch.no_grad()
 def main() -> None:
-    """Write the three files."""
+    """Write the three files, or the one."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="the four published sizes")
     torch.set_num_threads(2)
+    if parser.parse_args().full:
+        whole = Few()
+        for size in ("t", "s", "b+", "l"):
+            full_size(whole, size)
+        of_all: Any = whole.arrays
+        np.savez_compressed(HERE / "sam2/full.npz", **of_all)
+        return
     model = tiny_model()
     shapes = {key: list(tensor.shape) for key, tensor in model.state_dict().items()}
     (HERE / "sam2/shapes.json").write_text(json.dumps(shapes) + "\n")

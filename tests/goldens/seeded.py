@@ -10,6 +10,7 @@ model's 1024 x 1024 input frame.
 
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -146,7 +147,7 @@ def tiny_images() -> np.ndarray:
 
 # A SAM 2 small enough for every test run: windows need padding, one block is global, and coarse
 # positions are stretched. Its decoder is so wide that doing less pays.
-TINY_SAM2 = {
+TINY_SAM2: dict[str, Any] = {
     "image_size": 128,
     "embed_dim": 16,
     "nb_heads": 1,
