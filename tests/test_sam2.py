@@ -274,7 +274,7 @@ def test_logits_that_come_back_are_bounded(model, monkeypatch):
     wanted = predict(model, encoded, Prompts(boxes_xyxy=box, masks=first.low_res), multimask=False)
     asked = Prompts(boxes_xyxy=box)
     ((refined,),) = prompted_masks(model, encoded, asked, multimask=False, refine=True)
-    assert refined.pred_iou == pytest.approx(float(wanted.scores), abs=1e-6)
+    assert refined.pred_iou == pytest.approx(wanted.scores.item(), abs=1e-6)
     monkeypatch.setattr(model, "config", dataclasses.replace(TINY_SAM2, logit_bound=math.inf))
     ((other,),) = prompted_masks(model, encoded, asked, multimask=False, refine=True)
     assert abs(other.pred_iou - refined.pred_iou) > 1e-4
