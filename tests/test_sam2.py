@@ -322,6 +322,33 @@ def test_the_video_part_is_left_out_and_nothing_else(state):
     assert to_official({"model": state}).keys() == Sam(TINY_SAM2).state_dict().keys()
 
 
+VIDEO_OF_TRANSFORMERS = (
+    "mask_downsample.weight", "memory_attention.layers.0.self_attn.o_proj.weight",
+    "memory_encoder.projection.weight", "memory_temporal_positional_encoding",
+    "no_memory_positional_encoding", "no_object_pointer", "object_pointer_proj.layers.0.weight",
+    "occlusion_spatial_embedding_parameter", "temporal_positional_encoding_projection_layer.bias",
+)  # fmt: skip
+
+
+def test_the_transformers_layout_gives_that_librarys_answers():
+    """Sam2Model's, and Sam2VideoModel's, whose part for videos is left out."""
+    shapes = json.loads((FOLDER / "transformers.json").read_text())
+    theirs = {key: torch.zeros(1) for key in VIDEO_OF_TRANSFORMERS}
+    for key, shape in shapes.items():
+        name = "shared_image_embedding.positional_embedding" if "shared_" in key else key
+        theirs[key] = torch.from_numpy(seeded.sam2_weight(name, tuple(shape)))
+    other = loaded(theirs)
+    golden = np.load(FOLDER / "transformers.npz")
+    embedding = other.encode(torch.from_numpy(seeded.image()[..., :SIDE, :SIDE]))
+    for name, level in zip(("embedding", "half", "quarter"), embedding.levels, strict=True):
+        assert_same(golden, name, level)
+    for kind in ("point", "box"):
+        decoded = other.decode(embedding, prompts_of(kind))
+        assert_same(golden, f"{kind}.scores", decoded.scores)
+        logits = decoded.logits().unflatten(0, decoded.scores.shape)
+        assert_same(golden, f"{kind}.logits", logits)
+
+
 @pytest.fixture
 def row(monkeypatch):
     known = KnownModel("sam2_tiny", TINY_SAM2, "https://host/sam2_tiny.pt", 1, "", "none")

@@ -37,7 +37,7 @@ from sam2.sam2_image_predictor import SAM2ImagePredictor
 from torch import Tensor
 
 from tests.goldens import prompted, seeded
-from tests.goldens.recorder import Recorder
+from tests.goldens.few import Few
 
 HERE = Path(__file__).parent
 PHOTO = HERE.parents[1] / "examples/images/chelsea.jpg"
@@ -99,16 +99,6 @@ def seeded_model(size: str, overrides: list[str]) -> Any:
     for key, tensor in model.state_dict().items():
         tensor.copy_(torch.from_numpy(seeded.sam2_weight(key, tuple(tensor.shape))))
     return model
-
-
-class Few(Recorder):
-    """A `Recorder` of fewer values."""
-
-    def add(self, name: str, values: Tensor | np.ndarray) -> None:
-        """As there."""
-        array = values.detach().numpy() if isinstance(values, Tensor) else values
-        self.arrays[name] = prompted.few(name, array).copy()
-        self.arrays[f"{name}.shape"] = np.array(array.shape, dtype=np.int64)
 
 
 def encode(record: Few, model: Any) -> tuple[Tensor, list[Tensor]]:
