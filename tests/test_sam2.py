@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 
 import cv2
 import numpy as np
@@ -275,7 +274,7 @@ def test_logits_that_come_back_are_bounded(model, monkeypatch):
     asked = Prompts(boxes_xyxy=box)
     ((refined,),) = prompted_masks(model, encoded, asked, multimask=False, refine=True)
     assert refined.pred_iou == pytest.approx(wanted.scores.item(), abs=1e-6)
-    monkeypatch.setattr(model, "config", dataclasses.replace(TINY_SAM2, logit_bound=math.inf))
+    monkeypatch.setattr(model, "config", dataclasses.replace(TINY_SAM2, logit_bound=None))
     ((other,),) = prompted_masks(model, encoded, asked, multimask=False, refine=True)
     assert abs(other.pred_iou - refined.pred_iou) > 1e-4
 
@@ -494,6 +493,14 @@ def test_the_commands_take_it(checkpoint, tmp_path, noise):
     assert "with its own --pred-iou-thresh 0.8" in done.stderr
     done = amg("predict", "a.png", "--point", "40,30", *chosen, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    record = {"image_id": 1, "category_id": 1, "bbox": [10, 10, 40, 30], "score": 0.9}
+    images = [{"id": 1, "file_name": "a.png", "width": 90, "height": 60}]
+    (tmp_path / "boxes.json").write_text(json.dumps([record]))
+    (tmp_path / "set.json").write_text(json.dumps({"images": images}))
+    boxes = ("--detections", "boxes.json", "--data-set", "set.json", "--format", "coco-results")
+    done = amg("boxes", *boxes, "--input", "a.png", "--output", "of", *chosen, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / "of/results.json").read_text())) == 1
     other = ("--checkpoint", checkpoint, "--model-type", "vit_b")
     done = amg(*run, "--output", "out2", *other, cwd=tmp_path)
     assert done.returncode != 0

@@ -44,7 +44,7 @@ def check_has_graphs(model: Sam) -> None:
     """Raises ConfigError for a model whose kind has no graphs yet."""
     if isinstance(model.config.decoder, FineTwoWayConfig):
         cause = f"{model.name or 'the model'} draws on several levels, which no graph has yet"
-        raise ConfigError("model type", cause, "take vit_t, vit_b, vit_l, vit_h or nano")
+        raise ConfigError("model type", cause, "take another model")
 
 
 def encoder_network(model: Sam) -> Network:

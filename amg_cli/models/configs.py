@@ -213,7 +213,8 @@ class SamConfig:
     mask_hidden_dim:  channels inside the encoder of mask prompts
     pad_points:       points without a box get a padding point, as in every official model
     pad_boxes:        so do boxes, and points with one, as in SAM 2
-    logit_bound:      logits that come back as masks of a prompt are cut to plus and minus this
+    logit_bound:      logits that come back as masks of a prompt are cut to plus and minus this;
+                      None for none
     mean, std:        of each input channel, in 0-255 units
     """
 
@@ -227,7 +228,7 @@ class SamConfig:
     mask_hidden_dim: int = 16
     pad_points: bool = True
     pad_boxes: bool = False
-    logit_bound: float = math.inf
+    logit_bound: float | None = None
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
 

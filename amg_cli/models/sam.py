@@ -110,7 +110,7 @@ class Sam(nn.Module):
     def as_prompts(self, logits: Tensor) -> Tensor:
         """Logits of masks, of any shape, as they come back as masks of a prompt."""
         bound = self.config.logit_bound
-        return logits if math.isinf(bound) else logits.clamp(-bound, bound)
+        return logits if bound is None else logits.clamp(-bound, bound)
 
 
 def _used_cells(cells: int, padded: int, resized: int) -> int:
