@@ -191,6 +191,7 @@ class TwoWayConfig:
 class FineTwoWayConfig(TwoWayConfig):
     """SAM 2's decoder: two-way, and masks are drawn on finer levels too.
 
+    All mask tokens take part, whatever `all_mask_tokens`.
     Of a clear prompt the one mask is, where it is not stable, the best of those for ambiguous ones:
     stability_delta:  how far the cutoff moves, in logits
     stability_thresh: the least IoU between the mask with the cutoff moved up and down
