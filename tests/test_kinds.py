@@ -24,6 +24,8 @@ from tests.stand_ins import settings
 class PatchesConfig:
     kind: str = "patches"
     stride: int = 8
+    side_multiple: int = 8
+    first_conv: str = "image_encoder.coarse"
 
 
 @dataclass(frozen=True)

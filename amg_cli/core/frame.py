@@ -21,11 +21,13 @@ class Frame:
     image_hw:   the image's size in pixels
     resized_hw: its size after scaling; each side at least 1
     input_hw:   the padded size the model gets
+    stretched:  it fills the input, as of `stretch`
     """
 
     image_hw: tuple[int, int]
     resized_hw: tuple[int, int]
     input_hw: tuple[int, int]
+    stretched: bool = False
 
     @classmethod
     def fit(
@@ -44,12 +46,24 @@ class Frame:
             return cls(image_hw, (height, width), (padded[0], padded[1]))
         return cls(image_hw, (height, width), input_size_hw)
 
+    @classmethod
+    def stretch(cls, image_hw: tuple[int, int], input_size_hw: tuple[int, int]) -> Frame:
+        """Fill the input, whatever the image's shape.
+
+        Scaled pixels are then not rounded to whole levels, and masks go from low resolution to the
+        image's size in one step. Source: the image predictor of SAM 2.
+        """
+        return cls(image_hw, input_size_hw, input_size_hw, stretched=True)
+
     def resize(self, image_rgb: NDArray[np.uint8], device: torch.device | None = None) -> Tensor:
         """Scale to `resized_hw` as the reference does. (H, W, 3) uint8 -> (3, h, w) uint8.
 
+        Stretched, it is float32, in the same 0-255 units.
         device: where it is done, and what is found lies; None for the CPU
         """
         image = torch.from_numpy(np.array(image_rgb, order="C")).to(device or "cpu")
+        if self.stretched:
+            return _resized_unrounded(image, self.resized_hw)
         return resize_on_device(image, self.resized_hw).permute(2, 0, 1)
 
     def model_input(
@@ -83,9 +97,12 @@ class Frame:
         """Low-resolution logits of the padded input to the image's size. (N, h, w) -> (N, H, W).
 
         Two bilinear steps, without antialias, cutting the padding between: the reference, step 4.
+        One alone where the image is stretched.
         """
         if not len(low_res):  # which torch does not interpolate
             return low_res.new_empty(0, *self.image_hw)
+        if self.stretched:
+            return F.interpolate(low_res[None], self.image_hw, mode="bilinear")[0]
         logits = F.interpolate(low_res[None], self.input_hw, mode="bilinear")
         logits = logits[..., : self.resized_hw[0], : self.resized_hw[1]]
         return F.interpolate(logits, self.image_hw, mode="bilinear")[0]
@@ -98,3 +115,11 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) 
         for of_channel in (mean, std)
     )
     return (pixels.float() - centre) / spread
+
+
+def _resized_unrounded(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Bilinear with antialias. (H, W, 3) uint8 -> (3, *size_hw) float32, where the image is."""
+    # Not every device has the operator that the CPU has.
+    pixels = (image.cpu() if image.device.type == "mps" else image).permute(2, 0, 1).float()
+    scaled = F.interpolate(pixels[None], size_hw, mode="bilinear", antialias=True)[0]
+    return scaled.to(image.device)

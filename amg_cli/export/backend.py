@@ -16,7 +16,13 @@ import torch
 from amg_cli.core.errors import DeviceError, OutputError, reason
 from amg_cli.core.version import __version__
 from amg_cli.export.exporting import OPSETS, save
-from amg_cli.export.tracing import Network, encoder_network, tokens_network, trace
+from amg_cli.export.tracing import (
+    Network,
+    check_has_graphs,
+    encoder_network,
+    tokens_network,
+    trace,
+)
 from amg_cli.models.onnx import OnnxDecoder, OnnxEncoder, OnnxGraph
 from amg_cli.models.sam import Sam
 from amg_cli.weights.cache import cache_folder
@@ -38,8 +44,9 @@ def on_onnx_runtime(
         has
     say: gets a line before what takes long
     Raises DeviceError for a provider that this ONNX Runtime does not have, or that does not start;
-    OutputError where the cache cannot be written to.
+    OutputError where the cache cannot be written to; ConfigError for SAM 2, which has no graphs.
     """
+    check_has_graphs(model)
     providers = find_providers(provider)
     graphs = _Graphs(model, providers, say)
     encoder = OnnxEncoder(graphs.of("encoder", encoder_network))

@@ -17,7 +17,14 @@ from amg_cli.core.version import __version__
 from amg_cli.export import pixels
 from amg_cli.export.joining import joined
 from amg_cli.export.reduced import DTYPES, reduce
-from amg_cli.export.tracing import Network, encoder_network, points_network, prompts_network, trace
+from amg_cli.export.tracing import (
+    Network,
+    check_has_graphs,
+    encoder_network,
+    points_network,
+    prompts_network,
+    trace,
+)
 from amg_cli.models.sam import Sam
 
 OPSETS = range(18, 22)  # the first has the resize that images need
@@ -63,10 +70,12 @@ def export(
 
     dtype: of weights and products: fp32, fp16, or int8, which leaves convolutions in fp32
     single_mask: decoder.onnx gives only the best mask of a prompt, as the published option has it
-    Raises ConfigError for an opset or a dtype that is not known, OutputError where nothing can be
-    written. Source: Kirillov et al. 2023, "Segment Anything", and its published export.
+    Raises ConfigError for an opset or a dtype that is not known, and for SAM 2, which has no graphs
+    yet; OutputError where nothing can be written.
+    Source: Kirillov et al. 2023, "Segment Anything", and its published export.
     """
     check(dtype, opset)
+    check_has_graphs(model)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for graph in _graphs(model, single_mask):

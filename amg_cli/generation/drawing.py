@@ -1,6 +1,6 @@
 """From low-resolution logits to a mask of the image, at the work of its outline.
 
-The two bilinear steps of `Frame.to_image_logits` are linear along each axis, so together they are
+The bilinear steps of `Frame.to_image_logits` are linear along each axis, so together they are
 one matrix an axis, with a few weights a row. A pixel's weights are positive and sum to 1, so its
 logit lies between those of the cells it draws on. The image is cut into blocks: where all cells of
 a block are under the thresholds, or all over them, its pixels are known; the others are computed.
@@ -121,13 +121,18 @@ class _Axis:
     nb_pixels: NDArray[np.int64]
 
     @staticmethod
-    def of(nb_cells: int, padded: int, resized: int, pixels: int) -> _Axis:
-        """Lengths: in cells, and in pixels of the padded input, the resized image, the image."""
+    def of(nb_cells: int, padded: int, resized: int, pixels: int, in_one_step: bool) -> _Axis:
+        """Lengths: in cells, and in pixels of the padded input, the resized image, the image.
+
+        in_one_step: from cells to the image's pixels, as where it is stretched
+        """
         cell_px = pixels / resized * padded / nb_cells
         block = min(16 * max(1, round(CELLS_A_BLOCK * cell_px / 16)), pixels)
         identity = torch.eye(nb_cells, dtype=torch.float64, device="cpu")[None, None]
-        in_input = F.interpolate(identity, (padded, nb_cells), mode="bilinear")[:, :, :resized]
-        weights = F.interpolate(in_input, (pixels, nb_cells), mode="bilinear")[0, 0]
+        before = identity
+        if not in_one_step:
+            before = F.interpolate(identity, (padded, nb_cells), mode="bilinear")[:, :, :resized]
+        weights = F.interpolate(before, (pixels, nb_cells), mode="bilinear")[0, 0]
         nb_blocks = -(-pixels // block)
         # What is beyond the image is not a number, which is over no threshold.
         weights = F.pad(weights, (0, 0, 0, nb_blocks * block - pixels), value=torch.nan)
@@ -149,7 +154,7 @@ _one_at_a_time = Lock()  # so that of the workers who need the same axes one mak
 def _axes(frame: Frame, cells_hw: tuple[int, int]) -> tuple[_Axis, _Axis]:
     """Rows and columns. Kept from one mask to the next, as all masks of an image share them."""
     sizes = zip(cells_hw, frame.input_hw, frame.resized_hw, frame.image_hw, strict=True)
-    rows, columns = (_Axis.of(*size) for size in sizes)
+    rows, columns = (_Axis.of(*size, frame.stretched) for size in sizes)
     return rows, columns
 
 

@@ -30,6 +30,7 @@ def generate(
 
     image_rgb:   (H, W, 3) uint8; or what `as_rgb` takes besides: grey, or an image of Pillow
     config:      settings; None for the model's own, which are the reference's defaults but for nano
+                 and SAM 2
     point_grids: instead of the regular grids, one for each crop layer: (N, 2), x and y in the unit
                  square. Then points_per_side, which may be None, and
                  crop_n_points_downscale_factor are not used.

@@ -54,7 +54,7 @@ class Prediction:
     masks:   (N, K, H, W) bool, of the image's size; float32 logits where these are asked for
     scores:  (N, K) float32, the model's estimate of each mask's IoU with the object
     low_res: (N, K, H', W') float32 logits of the whole input, padding included, which can be given
-        as the next prompt's masks
+        as the next prompt's masks; SAM 2's are cut to plus and minus 32 for that
     """
 
     masks: NDArray[Any]
@@ -165,6 +165,7 @@ def predict_in_input(
     draw = _logits if return_logits else _masks
     masks = draw(encoded.frame, low_res, model.config.mask_threshold)
     shape = tuple(decoded.scores.shape)
+    low_res = model.as_prompts(low_res)
     return Prediction(
         masks=masks.reshape(*shape, *masks.shape[1:]),
         scores=decoded.scores.cpu().numpy(),

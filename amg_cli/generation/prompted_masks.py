@@ -43,7 +43,7 @@ def prompted_masks(
     given = prompts.in_input(frame, encoded.mask_hw, model.device)
     decoded = model.decode(encoded.embedding, given, multimask)
     if refine:
-        given = replace(given, masks=_best(decoded)[:, None])
+        given = replace(given, masks=model.as_prompts(_best(decoded))[:, None])
         decoded = model.decode(encoded.embedding, given, multimask)
     scores = decoded.scores.cpu()
     drawn = draw_masks(frame, decoded.logits().cpu(), model.config.mask_threshold, OFFSET)

@@ -29,6 +29,10 @@ class EncoderConfig(Protocol):
         """Input pixels along one side of an embedding cell."""
 
     @property
+    def side_multiple(self) -> int:
+        """What the input's sides must be multiples of, in pixels."""
+
+    @property
     def first_conv(self) -> str:
         """The name of the convolution that sees the image's channels."""
 
@@ -65,6 +69,11 @@ class TinyVitConfig:
     def stride(self) -> int:
         """Input pixels along one side of an embedding cell: four of a patch, then the mergings."""
         return 4 * math.prod(self.strides)
+
+    @property
+    def side_multiple(self) -> int:
+        """What the input's sides must be multiples of, in pixels: whole cells."""
+        return self.stride
 
     @property
     def first_conv(self) -> str:
@@ -105,9 +114,56 @@ class VitConfig:
         return self.patch_size
 
     @property
+    def side_multiple(self) -> int:
+        """What the input's sides must be multiples of, in pixels: whole cells."""
+        return self.stride
+
+    @property
     def first_conv(self) -> str:
         """The name of the convolution that sees the image's channels."""
         return "image_encoder.patch_embed.proj"
+
+
+@dataclass(frozen=True)
+class HieraConfig:
+    """The encoder's published numbers; the defaults are those of SAM 2's base-plus.
+
+    One entry a stage in `depths` and `window_sizes`. From one stage to the next channels and heads
+    double, and sides halve. The embedding is of the last stage but one, and the last.
+    nb_heads:      of the first stage
+    window_sizes:  in tokens; a stage's first block still has the window of the stage before
+    global_blocks: those that attend over the whole image; the others attend in windows
+    position_hw:   of the coarse position embeddings, which are stretched over the image
+    """
+
+    kind: str = "hiera"
+    in_channels: int = 3
+    embed_dim: int = 112
+    nb_heads: int = 2
+    depths: tuple[int, ...] = (2, 3, 16, 3)
+    window_sizes: tuple[int, ...] = (8, 4, 14, 7)
+    global_blocks: tuple[int, ...] = (12, 16, 20)
+    position_hw: tuple[int, int] = (14, 14)
+    mlp_ratio: float = 4.0
+    layer_norm_eps: float = 1e-6
+
+    @property
+    def stride(self) -> int:
+        """Input pixels along one side of an embedding cell: four of a token, and the halvings."""
+        return 4 * 2 ** (len(self.depths) - 2)
+
+    @property
+    def side_multiple(self) -> int:
+        """What the input's sides must be multiples of, in pixels.
+
+        Tokens are halved stage by stage, and have a position in the windows of the first.
+        """
+        return 4 * math.lcm(2 ** (len(self.depths) - 1), self.window_sizes[0])
+
+    @property
+    def first_conv(self) -> str:
+        """The name of the convolution that sees the image's channels."""
+        return "image_encoder.trunk.patch_embed.proj"
 
 
 @dataclass(frozen=True)
@@ -132,26 +188,48 @@ class TwoWayConfig:
 
 
 @dataclass(frozen=True)
+class FineTwoWayConfig(TwoWayConfig):
+    """SAM 2's decoder: two-way, and masks are drawn on finer levels too.
+
+    All mask tokens take part, whatever `all_mask_tokens`.
+    Of a clear prompt the one mask is, where it is not stable, the best of those for ambiguous ones:
+    stability_delta:  how far the cutoff moves, in logits
+    stability_thresh: the least IoU between the mask with the cutoff moved up and down
+    """
+
+    kind: str = "fine_two_way"
+    stability_delta: float = 0.05
+    stability_thresh: float = 0.98
+
+
+@dataclass(frozen=True)
 class SamConfig:
     """The numbers of one architecture. An `encoder` and a `decoder` part, each of a named kind.
 
     input_size:       height and width of the padded input, in pixels
+    stretched:        images fill the input, whatever their shape; otherwise they are padded
     fixed_input_size: pad every image to `input_size`; otherwise only to whole embedding cells
     embed_dim:        channels C of the embedding
     mask_threshold:   a pixel belongs to a mask where its logit is above this
     mask_hidden_dim:  channels inside the encoder of mask prompts
     pad_points:       points without a box get a padding point, as in every official model
+    pad_boxes:        so do boxes, and points with one, as in SAM 2
+    logit_bound:      logits that come back as masks of a prompt are cut to plus and minus this;
+                      None for none
     mean, std:        of each input channel, in 0-255 units
     """
 
     encoder: EncoderConfig = field(default_factory=TinyVitConfig)
     decoder: DecoderConfig = field(default_factory=TwoWayConfig)
     input_size: tuple[int, int] = (1024, 1024)
+    stretched: bool = False
     fixed_input_size: bool = True
     embed_dim: int = 256
     mask_threshold: float = 0.0
     mask_hidden_dim: int = 16
     pad_points: bool = True
+    pad_boxes: bool = False
+    logit_bound: float | None = None
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
@@ -164,5 +242,7 @@ class SamConfig:
         """How an image of that height and width lies in the model's input."""
         from amg_cli.core.frame import Frame  # loads torch, which this module must not
 
+        if self.stretched:
+            return Frame.stretch(image_hw, self.input_size)
         multiple = 0 if self.fixed_input_size else self.stride
         return Frame.fit(image_hw, self.input_size, multiple)

@@ -80,7 +80,7 @@ def draw(tensor: Tensor) -> None:
 def in_windows(layer: nn.Module, x: Tensor, window: int) -> Tensor:
     """Apply `layer` to each window of `x`, padded with zeros to whole ones; to all of it for 0.
 
-    (B, h, w, C) -> (B, h, w, C).
+    (B, h, w, C) -> (B, h, w, C); or, of a layer that halves its sides, (B, h / 2, w / 2, C').
     """
     if not window:
         return layer(x)
@@ -91,8 +91,10 @@ def in_windows(layer: nn.Module, x: Tensor, window: int) -> Tensor:
     x = F.pad(x, (0, 0, 0, columns * window - width, 0, rows * window - height))
     windows = x.view(batch, rows, window, columns, window, channels).transpose(2, 3)
     done = layer(windows.reshape(-1, window, window, channels))
-    done = done.view(batch, rows, columns, window, window, channels).transpose(2, 3)
-    return done.reshape(batch, rows * window, columns * window, channels)[:, :height, :width]
+    left, channels = done.shape[1], done.shape[3]
+    done = done.view(batch, rows, columns, left, left, channels).transpose(2, 3)
+    whole = done.reshape(batch, rows * left, columns * left, channels)
+    return whole[:, : height * left // window, : width * left // window]
 
 
 def neck(channels_in: int, channels_out: int) -> nn.Sequential:

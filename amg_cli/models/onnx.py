@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amg_cli.core.errors import DeviceError
+from amg_cli.models.decoders.drawn import Drawn
 from amg_cli.models.kinds import CellPrompts, Decoded, Decoder, Embedding
 from amg_cli.models.modes import Modes
 
@@ -129,18 +129,6 @@ class OnnxDecoder(nn.Module):
     def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Any:
         """As `Decoder`; for what the graphs do not do."""
         return self.decoder.prepare(embedding, used_hw, modes)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """As `Decoded`, of masks that are drawn already: low_res (N, M, 4h, 4w)."""
-
-    scores: Tensor
-    low_res: Tensor
-
-    def logits(self, keep: Tensor | None = None) -> Tensor:
-        """As `Decoded`."""
-        return self.low_res.flatten(0, 1) if keep is None else self.low_res[keep]
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

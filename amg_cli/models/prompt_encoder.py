@@ -107,11 +107,16 @@ class FourierFeatures(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Prompts to token and per-cell embeddings of `embed_dim` channels."""
+    """Prompts to token and per-cell embeddings of `embed_dim` channels.
 
-    def __init__(self, embed_dim: int, mask_hidden_dim: int, pad_points: bool) -> None:
+    pad_points, pad_boxes: as of `SamConfig`
+    """
+
+    def __init__(
+        self, embed_dim: int, mask_hidden_dim: int, pad_points: bool, pad_boxes: bool = False
+    ) -> None:
         super().__init__()
-        self.pad_points = pad_points
+        self.pad_points, self.pad_boxes = pad_points, pad_boxes
         self.pe_layer = FourierFeatures(embed_dim)
         # By label: 0 background, 1 foreground, then a box's first and second corner.
         self.point_embeddings = nn.ModuleList(Tokens(1, embed_dim) for _ in range(4))
@@ -149,11 +154,12 @@ class PromptEncoder(nn.Module):
             )
         )
         if points is not None and labels is not None:
-            if boxes is None and self.pad_points:
-                # The published models were trained with a padding point wherever no box is.
-                points = torch.cat([points, points.new_zeros(len(points), 1, 2)], dim=1)
-                labels = torch.cat([labels, labels.new_full((len(labels), 1), PADDING)], dim=1)
             tokens.append(self.embed_points(points, labels, input_hw))
+        # The published models were trained with a padding point wherever no box is; SAM 2, to which
+        # a box is two points, with one wherever any are.
+        padded = self.pad_points if boxes is None else self.pad_boxes
+        if padded and not (points is None and boxes is None):
+            tokens.append(self.not_a_point_embed.weight.expand(len(prompts), 1, -1))
         if boxes is not None:
             boxes = boxes[:, None] if boxes.ndim == 2 else boxes
             corners = boxes.reshape(len(boxes), 2 * boxes.shape[1], 2)

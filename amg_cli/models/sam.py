@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from amg_cli.core.host import in_own_precision
 from amg_cli.models.configs import SamConfig
+from amg_cli.models.decoders.fine_two_way import FineTwoWayDecoder
 from amg_cli.models.decoders.two_way import TwoWayDecoder
+from amg_cli.models.encoders.hiera import Hiera
 from amg_cli.models.encoders.tiny_vit import TinyVit
 from amg_cli.models.encoders.vit import Vit
 from amg_cli.models.kinds import Decoded, Decoder, Embedding, Encoder
@@ -22,8 +24,15 @@ from amg_cli.models.modes import Modes
 from amg_cli.models.prompt_encoder import PromptEncoder, Prompts
 
 # By the `kind` of a config: what makes a network of that config and the embedding's channels.
-ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {"tiny_vit": TinyVit, "vit": Vit}
-DECODERS: dict[str, Callable[[Any, int], Decoder]] = {"two_way": TwoWayDecoder}
+ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
+    "tiny_vit": TinyVit,
+    "vit": Vit,
+    "hiera": Hiera,
+}
+DECODERS: dict[str, Callable[[Any, int], Decoder]] = {
+    "two_way": TwoWayDecoder,
+    "fine_two_way": FineTwoWayDecoder,
+}
 
 
 class Sam(nn.Module):
@@ -47,7 +56,7 @@ class Sam(nn.Module):
         self.refines_boxes = True
         self.image_encoder = ENCODERS[config.encoder.kind](config.encoder, config.embed_dim)
         self.prompt_encoder = PromptEncoder(
-            config.embed_dim, config.mask_hidden_dim, config.pad_points
+            config.embed_dim, config.mask_hidden_dim, config.pad_points, config.pad_boxes
         )
         self.mask_decoder = DECODERS[config.decoder.kind](config.decoder, config.embed_dim)
         if torch.get_default_dtype() != torch.float32:  # in which torch's own layers are made
@@ -97,6 +106,11 @@ class Sam(nn.Module):
         """
         tokens, cells = self.prompt_encoder(prompts, embedding.input_hw)
         return self.mask_decoder(embedding, tokens, cells, multimask)
+
+    def as_prompts(self, logits: Tensor) -> Tensor:
+        """Logits of masks, of any shape, as they come back as masks of a prompt."""
+        bound = self.config.logit_bound
+        return logits if bound is None else logits.clamp(-bound, bound)
 
 
 def _used_cells(cells: int, padded: int, resized: int) -> int:

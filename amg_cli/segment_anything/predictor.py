@@ -16,7 +16,7 @@ from amg_cli.generation.predictor import OneImage
 from amg_cli.generation.prompts import Prompts
 from amg_cli.models.prompt_encoder import Prompts as InputPrompts
 from amg_cli.models.sam import Sam
-from amg_cli.segment_anything.transform import ResizeLongestSide
+from amg_cli.segment_anything.transform import ResizeLongestSide, ResizeToSquare
 
 
 class SamPredictor(OneImage):
@@ -24,7 +24,9 @@ class SamPredictor(OneImage):
 
     def __init__(self, sam_model: Sam) -> None:
         super().__init__(sam_model)
-        self.transform = ResizeLongestSide(max(sam_model.config.input_size))
+        config = sam_model.config
+        scaling = ResizeToSquare if config.stretched else ResizeLongestSide
+        self.transform = scaling(max(config.input_size))
 
     def set_image(self, image: NDArray[np.uint8], image_format: str = "RGB") -> None:
         """Encode an image for prompts. image: (H, W, 3) uint8; image_format: RGB or BGR.
@@ -50,8 +52,10 @@ class SamPredictor(OneImage):
         config, wanted = self.model.config, self.transform.target_length
         shape = tuple(transformed_image.shape)
         channels = len(config.mean)
-        if len(shape) != 4 or shape[:2] != (1, channels) or max(shape[2:]) != wanted:
-            form = f"(1, {channels}, h, w) with a longest side of {wanted}"
+        sides = (min if config.stretched else max)(shape[2:], default=0)
+        if len(shape) != 4 or shape[:2] != (1, channels) or sides != wanted:
+            which = "both sides" if config.stretched else "a longest side"
+            form = f"(1, {channels}, h, w) with {which} of {wanted}"
             raise ValueError(f"transformed_image: {form} is wanted, not {shape}")
         self.reset_image()
         height, width = original_image_size[:2]

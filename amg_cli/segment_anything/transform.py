@@ -65,3 +65,12 @@ class ResizeLongestSide:
         height, width = original_size
         new_height, new_width = self.get_preprocess_shape(height, width, self.target_length)
         return new_width / width, new_height / height
+
+
+class ResizeToSquare(ResizeLongestSide):
+    """Stretch images to a square of `target_length` pixels, as SAM 2 takes them."""
+
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> Size:
+        """The size to scale to, whatever the old one."""
+        return long_side_length, long_side_length

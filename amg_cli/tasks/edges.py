@@ -176,7 +176,7 @@ def _axes(frame: Frame, low_res: Tensor) -> tuple[Tensor, Tensor]:
     """
     sizes = zip(low_res.shape[1:], frame.image_hw, frame.resized_hw, frame.input_hw, strict=True)
     rows, columns = (
-        Frame((image, 1), (resized, 1), (padded, 1))
+        Frame((image, 1), (resized, 1), (padded, 1), frame.stretched)
         .to_image_logits(torch.eye(cells, dtype=torch.float32, device="cpu")[..., None])[..., 0]
         .T
         for cells, image, resized, padded in sizes

@@ -127,7 +127,7 @@ def at_size(config: SamConfig, size: int | tuple[int, int] | None, fixed: bool |
     """The same architecture for inputs of another size; the weights do not depend on it.
 
     size: of a square's side, or height and width, in pixels. Raises ConfigError where they are no
-    multiples of an embedding cell's.
+    multiples of what the encoder needs.
     """
     if fixed is not None:
         config = replace(config, fixed_input_size=fixed)
@@ -138,24 +138,27 @@ def at_size(config: SamConfig, size: int | tuple[int, int] | None, fixed: bool |
         side = whole_number(given)
         if side is None:
             raise ConfigError("image size", f"{in_short(given)} is not a whole number")
-        if side < config.stride or side % config.stride:
-            raise ConfigError("image size", f"{side} is not a multiple of {config.stride} pixels")
+        multiple = config.encoder.side_multiple
+        if side < multiple or side % multiple:
+            raise ConfigError("image size", f"{side} is not a multiple of {multiple} pixels")
     return replace(config, input_size=(int(height), int(width)))
 
 
 def _recognise(path: Path, state: Mapping[str, Tensor], wanted: KnownModel | None) -> KnownModel:
     """The known model whose parameters `state` has, every one at its shape: `wanted`, if given."""
     found = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    misfits = {row.name: _misfits(found, _shapes(row.config)) for row in ZOO.values()}
-    fitting = [row for row in ZOO.values() if not misfits[row.name]]
-    if wanted in fitting:
+    if wanted and not _misfits(found, _shapes(wanted.config)):
         return wanted
+    # For its shapes a network is made; those of other encoders are asked for in errors only.
+    likely = [row for row in ZOO.values() if f"{row.config.encoder.first_conv}.weight" in found]
+    fitting = [row for row in likely if not _misfits(found, _shapes(row.config))]
     if wanted and fitting:
         remedy = f"give {wanted.name} weights, or leave the model type out"
         cause = f"holds {fitting[0].name}, but {wanted.name} was asked for"
         raise WeightsError(path, cause, remedy)
     if fitting:
         return next((row for row in fitting if is_file_of(row, path)), fitting[0])
+    misfits = {row.name: _misfits(found, _shapes(row.config)) for row in ZOO.values()}
     nearest = wanted.name if wanted else min(misfits, key=lambda name: len(misfits[name]))
     listed = ", ".join(misfits[nearest][:3])
     more = f" and {len(misfits[nearest]) - 3} more" if len(misfits[nearest]) > 3 else ""

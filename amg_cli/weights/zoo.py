@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amg_cli.core.errors import ConfigError
-from amg_cli.models.configs import SamConfig, TwoWayConfig, VitConfig
+from amg_cli.models.configs import (
+    FineTwoWayConfig,
+    HieraConfig,
+    SamConfig,
+    TwoWayConfig,
+    VitConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,78 @@ NANO = SamConfig(
 )
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything"
+
+
+def _sam2(encoder: HieraConfig) -> SamConfig:
+    """SAM 2, or 2.1, whose image parts are of one architecture."""
+    return SamConfig(
+        encoder=encoder,
+        decoder=FineTwoWayConfig(),
+        stretched=True,
+        pad_boxes=True,
+        logit_bound=32.0,
+    )
+
+
+_HIERA_T, _HIERA_S, _HIERA_L = (
+    HieraConfig(
+        embed_dim=96,
+        nb_heads=1,
+        depths=(1, 2, 7, 2),
+        global_blocks=(5, 7, 9),
+        position_hw=(7, 7),
+    ),
+    HieraConfig(
+        embed_dim=96,
+        nb_heads=1,
+        depths=(1, 2, 11, 2),
+        global_blocks=(7, 10, 13),
+        position_hw=(7, 7),
+    ),
+    HieraConfig(
+        embed_dim=144,
+        nb_heads=2,
+        depths=(2, 6, 36, 4),
+        window_sizes=(8, 4, 16, 8),
+        global_blocks=(23, 33, 43),
+        position_hw=(7, 7),
+    ),
+)
+# Name, encoder, file, bytes and SHA-256.
+_SAM2_FILES = (
+    (
+        "sam2.1_t", _HIERA_T, "092824/sam2.1_hiera_tiny.pt", 156008466,
+        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    ),
+    (
+        "sam2.1_s", _HIERA_S, "092824/sam2.1_hiera_small.pt", 184416285,
+        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+    ),
+    (
+        "sam2.1_b+", HieraConfig(), "092824/sam2.1_hiera_base_plus.pt", 323606802,
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    ),
+    (
+        "sam2.1_l", _HIERA_L, "092824/sam2.1_hiera_large.pt", 898083611,
+        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+    ),
+    (
+        "sam2_t", _HIERA_T, "072824/sam2_hiera_tiny.pt", 155906050,
+        "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
+    ),
+    (
+        "sam2_s", _HIERA_S, "072824/sam2_hiera_small.pt", 184309650,
+        "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
+    ),
+    (
+        "sam2_b+", HieraConfig(), "072824/sam2_hiera_base_plus.pt", 323493298,
+        "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
+    ),
+    (
+        "sam2_l", _HIERA_L, "072824/sam2_hiera_large.pt", 897952466,
+        "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
+    ),
+)  # fmt: skip
 
 ZOO = {
     row.name: row
@@ -110,6 +188,19 @@ ZOO = {
             # By a detector's boxes AP falls from .304 to .300; by true ones it rises, .512 to .521.
             refines_boxes=False,
         ),
+        *(
+            KnownModel(
+                name=name,
+                config=_sam2(encoder),
+                url=f"{_FACEBOOK}_2/{file}",
+                size_bytes=size_bytes,
+                sha256=sha256,
+                licence="Apache-2.0",
+                # The default of SAM 2's own generator.
+                settings={"pred_iou_thresh": 0.8},
+            )
+            for name, encoder, file, size_bytes, sha256 in _SAM2_FILES
+        ),
     )
 }
 
@@ -124,6 +215,11 @@ ALIASES = {
     "sam_vit_h": "vit_h",
     "mobile_sam": "vit_t",
     "mobilesam": "vit_t",
+    **{
+        f"{release}_hiera_{size}": f"{release}_{letter}"
+        for release in ("sam2.1", "sam2")
+        for size, letter in (("tiny", "t"), ("small", "s"), ("base_plus", "b+"), ("large", "l"))
+    },
 }
 
 

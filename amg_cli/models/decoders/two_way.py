@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from amg_cli.models.decoders.transformer import PlainImage, TwoWayTransformer
 from amg_cli.models.fast.factors import Factors
 from amg_cli.models.fast.image import SharedImage, is_less_work, share, split, transform
 from amg_cli.models.fast.upscaling import FastUpscaling, Layout
-from amg_cli.models.kinds import CellPrompts, Embedding
+from amg_cli.models.kinds import CellPrompts, Decoded, Embedding
 from amg_cli.models.layers import LayerNorm2d, Mlp, Tokens
 from amg_cli.models.modes import Modes
 
@@ -33,21 +33,35 @@ class Canvas(Protocol):
 
 @dataclass(frozen=True)
 class PlainCanvas:
-    """The images as published. image: (N, L, C)."""
+    """The images as published. image: (N, L, C); finer: as of `upscaled`."""
 
     upscaling: nn.Sequential
     image: Tensor
     cells_hw: tuple[int, int]
+    finer: Sequence[Tensor] = ()
 
     def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
         """As `Canvas`. -> (K, H', W')."""
         rows = slice(None) if keep is None else keep.any(dim=1)
         image = self.image[rows].mT.reshape(-1, self.image.shape[2], *self.cells_hw)
-        upscaled: Tensor = self.upscaling(image)
-        drawn = (kernels[rows] @ upscaled.flatten(2)).view(
-            -1, kernels.shape[1], *upscaled.shape[2:]
-        )
+        pixels = upscaled(self.upscaling, image, self.finer)
+        drawn = (kernels[rows] @ pixels.flatten(2)).view(-1, kernels.shape[1], *pixels.shape[2:])
         return drawn.flatten(0, 1) if keep is None else drawn[keep[rows]]
+
+
+def upscaled(upscaling: nn.Sequential, image: Tensor, finer: Sequence[Tensor]) -> Tensor:
+    """Images (N, C, h, w), upscaled twice -> (N, C / 8, 4h, 4w).
+
+    finer: levels of the image that are added, one after each upscaling, before what follows on it:
+        (1, C / 4, 2h, 2w), (1, C / 8, 4h, 4w); or none
+    """
+    if not finer:
+        pixels: Tensor = upscaling(image)
+        return pixels
+    half, quarter = finer
+    first, norm, gelu, second, last_gelu = cast("list[nn.Module]", list(upscaling))
+    image = gelu(norm(first(image) + half))
+    return cast("Tensor", last_gelu(second(image) + quarter))
 
 
 @dataclass(frozen=True)
@@ -133,20 +147,21 @@ class TwoWayDecoder(nn.Module):
 
     def forward(
         self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, multimask: bool
-    ) -> TwoWayDecoded:
+    ) -> Decoded:
         """As `Decoder`, M being 3 for ambiguous prompts.
 
         A prepared embedding is decoded in factors, unless prompts have so many tokens that this
         would be more work.
         """
-        tokens = self._with_own(tokens, multimask)
+        own = self._own(multimask)
+        tokens = torch.cat([own.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         less = (
             embedding.shared is not None
             and tokens.shape[0] > 0
             and is_less_work(self.transformer, tokens.shape[1])
         )
         decode = self._in_factors if less else self._plainly
-        tokens, canvas = decode(embedding, tokens, cells, self._nb_own(multimask))
+        tokens, canvas = decode(embedding, tokens, cells, own.shape[0])
         return self._scored(tokens, canvas, multimask)
 
     def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Shared:
@@ -161,7 +176,8 @@ class TwoWayDecoder(nn.Module):
         features = embedding.features + (embedding.no_mask if of_masks is None else 0)
         image, positions = (x[0].flatten(1).T.contiguous() for x in (features, embedding.positions))
         shared = share(self.transformer, image, positions, of_masks)
-        return Prepared(shared, FastUpscaling.of(self.output_upscaling, shared.base, layout))
+        finer = self._finer(embedding)
+        return Prepared(shared, FastUpscaling.of(self.output_upscaling, shared.base, layout, finer))
 
     def _plainly(
         self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, nb_own: int
@@ -175,7 +191,12 @@ class TwoWayDecoder(nn.Module):
         image = image[: tokens.shape[0]]  # none for no prompts, as one does not expand to none
         tokens, left = self.transformer(tokens, PlainImage(image, positions), nb_own)
         image = left.tokens.expand(tokens.shape[0], -1, -1)
-        return tokens, PlainCanvas(self.output_upscaling, image, embedding.cells_hw)
+        finer = self._finer(embedding)
+        return tokens, PlainCanvas(self.output_upscaling, image, embedding.cells_hw, finer)
+
+    def _finer(self, embedding: Embedding) -> tuple[Tensor, ...]:
+        """The finer levels that masks are drawn on too, as of `upscaled`: none."""
+        return ()
 
     def _in_factors(
         self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, nb_own: int
@@ -195,16 +216,12 @@ class TwoWayDecoder(nn.Module):
         """Which of the mask tokens take part."""
         return slice(None) if self.config.all_mask_tokens else _asked(multimask)
 
-    def _nb_own(self, multimask: bool) -> int:
-        """The decoder's own tokens: one for the scores, and one a mask."""
-        return 1 + len(range(len(self.mask_tokens.weight))[self._present(multimask)])
+    def _own(self, multimask: bool) -> Tensor:
+        """The decoder's own tokens: one for the scores, and one a mask. -> (T, C)."""
+        return torch.cat([self.iou_token.weight, self.mask_tokens.weight[self._present(multimask)]])
 
-    def _with_own(self, tokens: Tensor, multimask: bool) -> Tensor:
-        of_masks = self.mask_tokens.weight[self._present(multimask)]
-        own = torch.cat([self.iou_token.weight, of_masks])
-        return torch.cat([own.expand(tokens.shape[0], -1, -1), tokens], dim=1)
-
-    def _scored(self, tokens: Tensor, canvas: Canvas, multimask: bool) -> TwoWayDecoded:
+    def _scored(self, tokens: Tensor, canvas: Canvas, multimask: bool) -> Decoded:
+        """What is asked for, of the decoder's own tokens, (N, T, C)."""
         asked = _asked(multimask)
         of_masks = tokens[:, 1:]
         return TwoWayDecoded(
@@ -228,6 +245,11 @@ class TwoWayDecoded:
     mask_tokens: Tensor
     hypernetworks: list[nn.Module]
     canvas: Canvas
+
+    def __getitem__(self, masks: slice) -> TwoWayDecoded:
+        """Some of each prompt's masks."""
+        of_masks = (self.scores[:, masks], self.mask_tokens[:, masks], self.hypernetworks[masks])
+        return TwoWayDecoded(*of_masks, self.canvas)
 
     @in_own_precision
     def logits(self, keep: Tensor | None = None) -> Tensor:

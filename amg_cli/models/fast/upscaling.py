@@ -6,7 +6,7 @@ projection of the image tokens, most of which all prompts share; the second is o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +37,32 @@ class Layout:
         cells = x.view(*x.shape[:-1], *self.cells_hw)
         return cells[..., : self.used_hw[0], : self.used_hw[1]].flatten(-2)
 
+    def of_quarters(self, level: Tensor) -> Tensor:
+        """A level of quarters, in the order of a cell's own. (C, 2h, 2w) -> (U, 4 * C)."""
+        (height, width), (used_height, used_width) = self.cells_hw, self.used_hw
+        cells = level.view(-1, height, 2, width, 2)[:, :used_height, :, :used_width]
+        return cells.permute(1, 3, 2, 4, 0).flatten(2).flatten(0, 1).to(self.dtype)
+
+    def of_halves(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """A level of pixels: the upper and the lower row of each quarter, in the order of those.
+
+        (C, 4h, 4w) -> two of (4 * U, 2 * C)
+        """
+        (height, width), (used_height, used_width) = self.cells_hw, self.used_hw
+        cells = level.view(-1, height, 2, 2, width, 2, 2)[:, :used_height, :, :, :used_width]
+        upper, lower = cells.permute(3, 1, 4, 2, 5, 6, 0).flatten(5).flatten(1, 4).to(self.dtype)
+        return upper, lower
+
 
 @dataclass(frozen=True)
 class FastUpscaling:
     """The upscaling of one image's masks.
 
     quarters: (U, C), of U cells that are drawn: the base, upscaled once
-    matrix, constant: (C, C), (C,), of that projection
+    matrix, constant: (C, C), of that projection, and (C,) or, with finer levels, (U, C)
     norm_weight, norm_bias, norm_eps: of the layer norm of a quarter's channels, C / 4
     sixteenths, sixteenths_bias: the matrices from a quarter to its upper and its lower half
+    pixels: two of (4 * U, C / 4), what a finer level adds to the pixels of those; or none
     layout: what is drawn; L = h * w
     """
 
@@ -57,26 +74,39 @@ class FastUpscaling:
     norm_eps: float
     sixteenths: tuple[Tensor, Tensor]
     sixteenths_bias: Tensor
+    pixels: tuple[Tensor, ...]
     layout: Layout
 
     @staticmethod
-    def of(upscaling: nn.Sequential, base: Base, layout: Layout) -> FastUpscaling:
-        """Of the decoder's `output_upscaling`, and the image after the transformer."""
+    def of(
+        upscaling: nn.Sequential, base: Base, layout: Layout, finer: Sequence[Tensor] = ()
+    ) -> FastUpscaling:
+        """Of the decoder's `output_upscaling`, and the image after the transformer.
+
+        finer: levels that are added after each step: (1, C / 4, 2h, 2w), (1, C / 8, 4h, 4w); or
+            none. All prompts share them, so that they go with what is constant.
+        """
         layers: Any = upscaling  # a list of modules to the type checker
         first, norm, _, second, _ = layers
         dtype = layout.dtype
         matrix = torch.cat(_halves(first))
         tokens = layout.used(base.tokens.T.contiguous()).T
         up, down = (half.to(dtype) for half in _halves(second))
+        constant = linear(base.constant, matrix, first.bias.repeat(4)).to(dtype)
+        pixels: tuple[Tensor, ...] = ()
+        if finer:
+            constant = constant + layout.of_quarters(finer[0][0])
+            pixels = layout.of_halves(finer[1][0])
         return FastUpscaling(
             quarters=linear(tokens, matrix).to(dtype),
             matrix=matrix,
-            constant=linear(base.constant, matrix, first.bias.repeat(4)).to(dtype),
+            constant=constant,
             norm_weight=norm.weight.to(dtype),
             norm_bias=norm.bias.to(dtype),
             norm_eps=norm.eps,
             sixteenths=(up, down),
             sixteenths_bias=second.bias.repeat(2).to(dtype),
+            pixels=pixels,
             layout=layout,
         )
 
@@ -102,8 +132,10 @@ class FastUpscaling:
 
         quarters (N, 4 * U, C / 4), kernels (N, M, C / 8)
         """
-        for half in self.sixteenths:
-            pixels = linear(quarters, half, self.sixteenths_bias, gelu=True)
+        for i, half in enumerate(self.sixteenths):
+            pixels = linear(quarters, half, self.sixteenths_bias, gelu=not self.pixels)
+            if self.pixels:
+                pixels = torch.ops.aten.gelu_(pixels.add_(self.pixels[i]))
             logits = matmuls(kernels, pixels.view(kernels.shape[0], -1, kernels.shape[2]).mT)
             yield logits.view(*kernels.shape[:2], *self.layout.used_hw, 2, 2, 2).transpose(3, 4)
 
