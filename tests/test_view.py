@@ -227,17 +227,18 @@ def test_each_pixel_is_of_the_smallest_mask_over_it(opened):
     opened.image(keys_of(opened)["chelsea.jpg"])
     masks = [{"size": [192, 256], "counts": counts} for counts in opened.kept()]
     expected = rle_codec.smallest_over(masks, (192, 256))
-    script = """([every, times]) => {
+    script = """([every, times, width, height]) => {
       const { view, kept } = amg.page();
-      const part = { x0: 0, y0: 0, x1: 256, y1: 192, every, times,
-                     width: (256 / every) * times, height: (192 / every) * times };
+      const part = { x0: 0, y0: 0, x1: width, y1: height, every, times,
+                     width: (width / every) * times, height: (height / every) * times };
       const places = new Map(kept.map((index, place) => [index, place]));
       return [...view.owners(part)].map((owner) => owner ? places.get(view.shown[owner - 1]) : -1);
     }"""
-    for every, times in ((1, 1), (2, 1), (4, 1), (1, 3)):
-        owners = np.array(opened.page.evaluate(script, [every, times]))
-        owners = owners.reshape(256 // every * times, -1).T
-        wanted = expected[::every, ::every].repeat(times, axis=0).repeat(times, axis=1)
+    for every, times, width, height in ((1, 1, 256, 192), (4, 1, 256, 192), (1, 3, 64, 96)):
+        owners = np.array(opened.page.evaluate(script, [every, times, width, height]))
+        owners = owners.reshape(width // every * times, -1).T
+        wanted = expected[:height:every, :width:every]
+        wanted = wanted.repeat(times, axis=0).repeat(times, axis=1)
         # Of equal masks either may be on top.
         differ = owners != wanted
         assert all(
