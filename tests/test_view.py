@@ -694,3 +694,15 @@ def test_a_page_of_a_run_needs_masks_in_a_folder(options, said, photos, tmp_path
     done = amg("--input", photos / "chelsea.jpg", "--view", *options, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_boxes_have_a_page_too(photos, tmp_path):
+    (tmp_path / "boxes.ndjson").write_text(
+        json.dumps({"image": "chelsea.jpg", "box": [60, 20, 150, 130], "category": "cat"}) + "\n"
+    )
+    command = ["--input", photos / "chelsea.jpg", "--output", "out", "--view", "--quiet"]
+    done = amg("boxes", "--detections", "boxes.ndjson", *command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "out/view/index.html"
+    index = (tmp_path / "out/view/data/index.js").read_text()
+    assert json.loads(index.removeprefix("amg.index=").rstrip(";\n"))["images"][0]["masks"] == 1

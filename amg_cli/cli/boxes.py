@@ -17,6 +17,7 @@ from amg_cli.cli.run_options import (
     INPUT_OPTIONS,
     PREVIEW_OPTION,
     RECORD_OPTIONS,
+    VIEW_OPTION,
     check_given,
     wanted_formats,
 )
@@ -61,6 +62,7 @@ _OPTIONS = (
     *FORMAT_OPTIONS,
     *RECORD_OPTIONS,
     PREVIEW_OPTION,
+    VIEW_OPTION,
     *MODEL_OPTIONS,
     *READING_OPTIONS,
 )

@@ -25,7 +25,6 @@ from amg_cli.cli.run_options import (
     wanted_formats,
 )
 from amg_cli.cli.run_task import RunTask
-from amg_cli.cli.viewing import check_viewable
 from amg_cli.cli.words import log_as
 from amg_cli.formats.table import CANDIDATES
 
@@ -86,8 +85,6 @@ def run_generate(values: dict[str, Any]) -> int:
     check_given(values)
     formats = _formats(values)
     check_format_options(values, formats)
-    if values["view"]:
-        check_viewable(values, formats)
     generation_config(values)
     naming = given_naming(values, formats)
     roi = given_region(values)

@@ -20,7 +20,7 @@ from amg_cli.cli.model_options import ModelOptions, given_reading
 from amg_cli.cli.report import Report
 from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.run_task import RunTask
-from amg_cli.cli.viewing import VIEW, Wanted, make_view, view_folder
+from amg_cli.cli.viewing import VIEW, Wanted, check_viewable, make_view, view_folder
 from amg_cli.cli.work import engine_and_work
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
@@ -38,6 +38,8 @@ GO_ON = "finished images are kept; the same command goes on from here"
 def do_run(values: Mapping[str, Any], formats: list[str], task: RunTask) -> int:
     """Plan, load the model if there is work, do it, report. -> the exit code."""
     ModelOptions.of(values)  # for its usage errors, before anything is made
+    if values.get("view"):
+        check_viewable(values, formats)
     sources = _sources(values)
     plan = _plan(values, formats, sources, task)
     if values["dry_run"]:
