@@ -26,6 +26,7 @@ from amg_cli.models.sam import Sam
 from amg_cli.weights.layouts import to_official
 from amg_cli.weights.loading import load_model
 from amg_cli.weights.zoo import ZOO, KnownModel
+from tests.command import amg
 from tests.comparing import RELATIVE_TOLERANCE
 from tests.conftest import GOLDENS, REPOSITORY, photo
 from tests.goldens import prompted, seeded
@@ -366,3 +367,40 @@ def test_graphs_are_refused_in_words(model, tmp_path):
     with pytest.raises(ConfigError, match="draws on several levels, which no graph has yet"):
         list(export(model, tmp_path / "graphs"))
     assert not (tmp_path / "graphs").exists()
+
+
+OTHERS = ("hq_vit_b", "hq_vit_l", "hq_vit_t", "tinysam", "medsam")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_that_cannot_be_checked_is_not_downloaded(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("AMG_CACHE", str(tmp_path))
+    known = ZOO[name]
+    (tmp_path / known.filename).touch()
+    for offline in (False, True):
+        with pytest.raises(WeightsError, match=r"not downloaded.*not known from two sources"):
+            load_model(name, offline=offline)
+    for command in ("pull", "verify"):
+        done = amg("models", command, name, cwd=tmp_path)
+        assert done.returncode == 1
+        assert f"get it at {known.url}, and give it with --checkpoint" in done.stderr
+
+
+def test_the_configs_are_those_of_sam_with_an_early_level():
+    for size, channels in (("b", 768), ("l", 1024), ("h", 1280), ("t", 160)):
+        config, sams = ZOO[f"hq_vit_{size}"].config, ZOO[f"vit_{size}"].config
+        assert dataclasses.replace(config.encoder, early_level=False) == sams.encoder
+        assert config.decoder.early_channels == channels
+        assert dataclasses.replace(config, encoder=sams.encoder, decoder=sams.decoder) == sams
+    assert ZOO["tinysam"].config == ZOO["vit_t"].config
+    assert ZOO["medsam"].config.encoder == ZOO["vit_b"].config.encoder
+
+
+def test_a_fine_tune_is_told_from_what_it_is_of_by_its_files_name_or_the_type(tmp_path):
+    weights = Sam(ZOO["vit_t"].config).state_dict()
+    torch.save(weights, tmp_path / "tinysam_42.3.pth")
+    assert load_model(tmp_path / "tinysam_42.3.pth", device="cpu").name == "tinysam"
+    (tmp_path / "tinysam_42.3.pth").rename(tmp_path / "mine.pth")
+    assert load_model(tmp_path / "mine.pth", device="cpu").name == "vit_t"
+    other = load_model(tmp_path / "mine.pth", model_type="tinysam", device="cpu")
+    assert other.name == "tinysam"
