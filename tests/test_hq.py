@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,8 @@ from pycocotools import mask as coco_mask
 from amg_cli import GenerationConfig, Prompts, encode_image, generate, predict
 from amg_cli.core.errors import ConfigError, WeightsError
 from amg_cli.formats.reference_record import reference_record
+from amg_cli.models import devices
+from amg_cli.models.compiled import compile_model
 from amg_cli.models.configs import (
     HqTwoWayConfig,
     SamConfig,
@@ -26,8 +29,8 @@ from amg_cli.models.sam import Sam
 from amg_cli.weights.layouts import to_official
 from amg_cli.weights.loading import load_model
 from amg_cli.weights.zoo import ZOO, KnownModel
-from tests.command import amg
-from tests.comparing import RELATIVE_TOLERANCE
+from tests.command import FEW_POINTS, amg
+from tests.comparing import RELATIVE_TOLERANCE, assert_same_masks
 from tests.conftest import GOLDENS, REPOSITORY, photo
 from tests.goldens import prompted, seeded
 from tests.stand_ins import settings
@@ -303,6 +306,19 @@ def test_all_prompts_at_once_are_drawn_as_one_by_one(model, monkeypatch):
     torch.testing.assert_close(at_once.logits(), one_by_one.logits(), rtol=0, atol=1e-4)
 
 
+def test_a_compiled_model_gives_the_same_masks(state, model, noise, monkeypatch):
+    """By torch's tracer and without its code generator, which needs a compiler."""
+    monkeypatch.setattr(devices, "CPUS", ())  # as on a GPU, for which this is made
+    compiled = loaded(TINY_HQ, state)
+    compile_model(compiled, backend="eager")
+    config = settings(points_per_side=2)
+    try:
+        found = generate(noise, compiled, config)
+    finally:
+        torch.compiler.reset()
+    assert_same_masks(found, generate(noise, model, config))
+
+
 @pytest.mark.parametrize("precision", [torch.bfloat16])
 def test_in_16_bits_masks_are_nearly_the_same(model, precision, monkeypatch):
     with torch.inference_mode():
@@ -404,3 +420,25 @@ def test_a_fine_tune_is_told_from_what_it_is_of_by_its_files_name_or_the_type(tm
     assert load_model(tmp_path / "mine.pth", device="cpu").name == "vit_t"
     other = load_model(tmp_path / "mine.pth", model_type="tinysam", device="cpu")
     assert other.name == "tinysam"
+
+
+def test_the_commands_take_an_official_file(tmp_path, noise):
+    model = Sam(ZOO["hq_vit_t"].config)
+    state = {
+        key: torch.from_numpy(seeded.weight(key, tuple(tensor.shape)))
+        if tensor.is_floating_point()
+        else tensor
+        for key, tensor in model.state_dict().items()
+    }
+    unused = {"image_encoder.norm_head.weight": torch.ones(320)}  # of TinyViT's classifier
+    torch.save(state | unused, tmp_path / "sam_hq_vit_tiny.pth")
+    cv2.imwrite(str(tmp_path / "a.png"), noise)
+    chosen = ("--checkpoint", "sam_hq_vit_tiny.pth", "--image-size", "256")
+    run = ("--input", "a.png", "--output", "out", *FEW_POINTS)
+    done = amg(*run, *chosen, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    point = ("predict", "a.png", "--point", "40,30", *chosen, "--model-type", "light-hq-sam")
+    done = amg(*point, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = amg(*run, *chosen, "--model-type", "vit_t", cwd=tmp_path)
+    assert "holds hq_vit_t, but vit_t was asked for" in done.stderr

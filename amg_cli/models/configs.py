@@ -213,7 +213,7 @@ class HqTwoWayConfig(TwoWayConfig):
     All mask tokens take part, whatever `all_mask_tokens`. A prompt has one mask, ambiguous or not.
     early_channels: of the encoder's early level, which the features are made of too
     hq_token_only: masks are those of the finer features alone, not their sum with SAM's. The
-        weights do not depend on it.
+        weights do not depend on it: a decoder's `config` can be replaced by one that has it.
     """
 
     kind: str = "hq_two_way"

@@ -27,9 +27,11 @@ class HqTwoWayDecoder(TwoWayDecoder):
     """As `TwoWayDecoder`, with a token more, and M = 1: SAM's mask and a correction of it.
 
     SAM's is that of a clear prompt, or the best of those of an ambiguous one, whose score is the
-    mask's. An embedding's second level is (1, early channels, H'', W'').
+    mask's. The published generator can be told to take points for clear prompts; to ours they are
+    ambiguous, as they are to that one if it is not told.
 
-    A pixel is 2 * C / 8 channels: SAM's, and those of the finer features.
+    An embedding's second level is (1, early channels, H'', W''). A pixel is 2 * C / 8 channels:
+    SAM's, and those of the finer features.
     """
 
     config: HqTwoWayConfig
@@ -62,20 +64,17 @@ class HqTwoWayDecoder(TwoWayDecoder):
         return features + self.compress_vit_feat(early)
 
     def _upscaling(self, embedding: Embedding) -> Callable[[Tensor], Tensor]:
-        return partial(self._pixels, features=self._features(embedding))
+        return partial(self._pixels, embedding=embedding)
 
-    def _pixels(self, image: Tensor, features: Tensor) -> Tensor:
+    def _pixels(self, image: Tensor, embedding: Embedding) -> Tensor:
         """SAM's pixels, and the finer features of them. (N, C, h, w) -> (N, 2 * C / 8, 4h, 4w)."""
         pixels = self.output_upscaling(image)
-        return torch.cat([pixels, self.embedding_maskfeature(pixels) + features], dim=1)
+        features = self.embedding_maskfeature(pixels) + self._features(embedding)
+        return torch.cat([pixels, features], dim=1)
 
     def _fast_upscaling(self, embedding: Embedding, base: Base, layout: Layout) -> Drawing:
-        layout = grown(layout)
-        return HqUpscaling.of(
-            FastUpscaling.of(self.output_upscaling, base, layout),
-            self.embedding_maskfeature,
-            self._features(embedding),
-        )
+        pixels = FastUpscaling.of(self.output_upscaling, base, grown(layout))
+        return HqUpscaling.of(pixels, self.embedding_maskfeature, self._features(embedding))
 
     def _scored(self, tokens: Tensor, canvas: Canvas, multimask: bool) -> Decoded:
         scores = self.iou_prediction_head(tokens[:, 0])
