@@ -440,5 +440,6 @@ def test_the_commands_take_an_official_file(tmp_path, noise):
     point = ("predict", "a.png", "--point", "40,30", *chosen, "--model-type", "light-hq-sam")
     done = amg(*point, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = amg(*run, *chosen, "--model-type", "vit_t", cwd=tmp_path)
+    other = ("--input", "a.png", "--output", "other", *chosen, "--model-type", "vit_t")
+    done = amg(*other, cwd=tmp_path)
     assert "holds hq_vit_t, but vit_t was asked for" in done.stderr
