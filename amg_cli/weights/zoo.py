@@ -251,7 +251,7 @@ ZOO = {
         ),
         # A fine-tune of vit_b for boxes on medical images, which it takes stretched, and scaled to
         # 0 to 1. Its own code scales by the least and the largest value of an image, not by 255,
-        # enlarges with cubics, and masks as probabilities.
+        # resizes with cubics, and enlarges masks as probabilities.
         KnownModel(
             name="medsam",
             config=SamConfig(
