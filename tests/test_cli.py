@@ -177,7 +177,8 @@ def test_odd_names_stay_on_one_line_and_are_written(run, tmp_path, noise):
          "a.png/out: Not a directory; give a folder that can be written to"),
         (["--input", "a.png", "--model-type", "vit_x"], 2,
          "model type: vit_x is not known; known: nano, vit_b, vit_l, vit_h, vit_t, sam2.1_t, "
-         "sam2.1_s, sam2.1_b+, sam2.1_l, sam2_t, sam2_s, sam2_b+, sam2_l"),
+         "sam2.1_s, sam2.1_b+, sam2.1_l, sam2_t, sam2_s, sam2_b+, sam2_l, hq_vit_b, hq_vit_l, "
+         "hq_vit_h, hq_vit_t, tinysam, medsam"),
         (["--input", "a.png", "--device", "gpu"], 1,
          "device gpu: unknown; use auto, cpu, mps, cuda or cuda:N"),
     ],

@@ -46,8 +46,8 @@ WEIGHTS_OPTIONS = (
         "--model-type", metavar="NAME",
         help="nano, which comes with amg; vit_t (MobileSAM), vit_b, vit_l or vit_h (called default "
         "in the reference); sam2.1_t, sam2.1_s, sam2.1_b+ or sam2.1_l (SAM 2.1), and sam2_t and so "
-        "on (SAM 2). Downloaded once if there is no --checkpoint, else what that must hold; see "
-        "amg models.  [default: nano]",
+        "on (SAM 2); hq_vit_t and so on (SAM-HQ); tinysam, medsam. Downloaded once if there is no "
+        "--checkpoint, else what that must hold; see amg models.  [default: nano]",
     ),
     click.option("--offline", is_flag=True, help="Never download weights."),
 )

@@ -47,7 +47,8 @@ def pull(names: tuple[str, ...], quiet: bool) -> None:
     exit_code = 0
     for known in [known_model(name) for name in names]:
         try:
-            if not quiet and known.url and not cache.is_present(known):
+            to_come = known.url and known.can_be_checked and not cache.is_present(known)
+            if not quiet and to_come:
                 size = cache.human_bytes(known.size_bytes)
                 say(f"{known.name}: {size} from {download.address(known)}")
             progress = not quiet and sys.stderr.isatty()
@@ -66,26 +67,25 @@ def pull(names: tuple[str, ...], quiet: bool) -> None:
 def verify(names: tuple[str, ...]) -> None:
     """Check files against their published SHA-256.
 
-    Those named, or all that are here: ok, damaged or missing. The exit code is 1 unless all are ok.
+    Those named, or all that are here: ok, damaged or missing; unknown where no SHA-256 is. The exit
+    code is 1 unless all are ok.
     """
     from amg_cli.weights import cache
     from amg_cli.weights.zoo import ZOO, known_model
 
     chosen = [known_model(name) for name in names]
     if not names:
-        chosen = [known for known in ZOO.values() if cache.cached_path(known).exists()]
+        all_there = (row for row in ZOO.values() if cache.cached_path(row).exists())
+        chosen = [known for known in all_there if known.can_be_checked]
         if not chosen:
             say(f"no model is in {cache.cache_folder()}")
     exit_code = 0
     for known in chosen:
         path = cache.cached_path(known)
-        state = "ok" if cache.verify(known) else "damaged" if path.exists() else "missing"
+        state = _state(known)
         click.echo(f"{known.name}  {state:7}  {path}")
         if state != "ok":
-            remedy = (
-                f"amg models pull {known.name} gets a good one" if known.url else cache.REINSTALL
-            )
-            say(f"{path}: {state}; {remedy}")
+            say(f"{path}: {state}; {_remedy(known)}")
             exit_code = EXIT_DAMAGED
     sys.exit(exit_code)
 
@@ -113,7 +113,7 @@ def _show_table() -> None:
             (
                 known.name,
                 f"{_nb_parameters(known) / 1e6:.1f} M",
-                cache.human_bytes(known.size_bytes),
+                cache.human_bytes(known.size_bytes) if known.size_bytes else "?",
                 known.licence,
                 "yes" if present else "no",
                 ", ".join(known.aliases),
@@ -128,6 +128,25 @@ def _show_table() -> None:
         click.echo(line)
     if len(places) > 0:
         click.echo(f"\nFiles are kept in {cache.cache_folder()}; amg models pull NAME gets one.")
+
+
+def _state(known: KnownModel) -> str:
+    """Of the model's file in the cache."""
+    from amg_cli.weights import cache
+
+    if not known.can_be_checked:
+        return "unknown"
+    there = cache.cached_path(known).exists()
+    return "ok" if cache.verify(known) else "damaged" if there else "missing"
+
+
+def _remedy(known: KnownModel) -> str:
+    """For a file that is not ok."""
+    from amg_cli.weights.cache import REINSTALL
+
+    if not known.can_be_checked:
+        return f"get it at {known.url}, and give it with --checkpoint"
+    return f"amg models pull {known.name} gets a good one" if known.url else REINSTALL
 
 
 def _nb_parameters(known: KnownModel) -> int:

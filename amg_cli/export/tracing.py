@@ -19,7 +19,7 @@ from torch.export import Dim
 
 from amg_cli.core.errors import ConfigError
 from amg_cli.export.networks import DecoderNetwork, EncoderNetwork, PointsNetwork, TokensNetwork
-from amg_cli.models.configs import FineTwoWayConfig, SamConfig
+from amg_cli.models.configs import FineTwoWayConfig, HqTwoWayConfig, SamConfig
 from amg_cli.models.sam import Sam
 
 EXAMPLES = 3  # of what may change in number; 1 would be taken to be always 1
@@ -42,7 +42,7 @@ class Network:
 
 def check_has_graphs(model: Sam) -> None:
     """Raises ConfigError for a model whose kind has no graphs yet."""
-    if isinstance(model.config.decoder, FineTwoWayConfig):
+    if isinstance(model.config.decoder, (FineTwoWayConfig, HqTwoWayConfig)):
         cause = f"{model.name or 'the model'} draws on several levels, which no graph has yet"
         raise ConfigError("model type", cause, "take another model")
 

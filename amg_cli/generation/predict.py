@@ -108,7 +108,7 @@ def predict(
     """The masks of prompts on an image that `encode_image` has encoded.
 
     multimask: K = 3 masks, for prompts that may mean several objects, such as one point; otherwise
-        K = 1, for those that are clear, such as a box or many points
+        K = 1, for those that are clear, such as a box or many points. Of SAM-HQ K is always 1.
     return_logits: leave the masks as logits at the image's size, as `Prediction`
 
     A prompt's masks do not depend on the others. N may be 0. Raises TypeError for a model of

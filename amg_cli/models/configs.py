@@ -51,6 +51,7 @@ class TinyVitConfig:
 
     One entry a stage in each tuple. Stage 0 is convolutional, so its window and heads are not used.
     `strides[i]` is the step of the merging before stage i + 1.
+    early_level: give the image after stage 1 and its merging too, of `embed_dims[2]` channels
     """
 
     kind: str = "tiny_vit"
@@ -64,6 +65,7 @@ class TinyVitConfig:
     mbconv_expand_ratio: float = 4.0
     local_conv_size: int = 3
     layer_norm_eps: float = 1e-5
+    early_level: bool = False
 
     @property
     def stride(self) -> int:
@@ -88,6 +90,7 @@ class VitConfig:
     grid_hw:       patches along the height and the width of the input it was trained at
     global_blocks: those that attend over the whole image; the others attend in windows
     drop_rate, attn_drop_rate, drop_path_rate: for training
+    early_level: give the image after the first global block too, of `embed_dim` channels
     """
 
     kind: str = "vit"
@@ -107,6 +110,7 @@ class VitConfig:
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0
+    early_level: bool = False
 
     @property
     def stride(self) -> int:
@@ -200,6 +204,21 @@ class FineTwoWayConfig(TwoWayConfig):
     kind: str = "fine_two_way"
     stability_delta: float = 0.05
     stability_thresh: float = 0.98
+
+
+@dataclass(frozen=True)
+class HqTwoWayConfig(TwoWayConfig):
+    """SAM-HQ's decoder: two-way, and each mask is corrected by one of finer features.
+
+    All mask tokens take part, whatever `all_mask_tokens`. A prompt has one mask, ambiguous or not.
+    early_channels: of the encoder's early level, which the features are made of too
+    hq_token_only: masks are those of the finer features alone, not their sum with SAM's. The
+        weights do not depend on it: a decoder's `config` can be replaced by one that has it.
+    """
+
+    kind: str = "hq_two_way"
+    early_channels: int = 768
+    hq_token_only: bool = False
 
 
 @dataclass(frozen=True)

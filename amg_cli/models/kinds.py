@@ -26,7 +26,7 @@ class Encoder(Protocol):
     def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
         """Normalised, padded images (B, 3, H, W) to levels: the embedding (B, C, H'', W'') first.
 
-        Further levels are finer, for decoders that draw on them.
+        Further levels are for decoders that draw on them: finer, or of an earlier layer.
         """
 
     def fold(self) -> None:
@@ -53,7 +53,7 @@ class CellPrompts:
 class Embedding:
     """What `Sam.encode` makes of images and `Sam.decode` takes.
 
-    levels: the embedding (B, C, H'', W''), then finer levels where the encoder has some
+    levels: the embedding (B, C, H'', W''), then those that the decoder draws on too, if any
     positions: (1, C, H'', W''), the encoding of each cell's place
     no_mask: (1, C, 1, 1), what is added to each cell where no prompt is a mask
     input_hw: the padded input's size in pixels

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from amg_cli.core.host import in_own_precision
 from amg_cli.models.configs import SamConfig
 from amg_cli.models.decoders.fine_two_way import FineTwoWayDecoder
+from amg_cli.models.decoders.hq_two_way import HqTwoWayDecoder
 from amg_cli.models.decoders.two_way import TwoWayDecoder
 from amg_cli.models.encoders.hiera import Hiera
 from amg_cli.models.encoders.tiny_vit import TinyVit
@@ -32,6 +33,7 @@ ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
 DECODERS: dict[str, Callable[[Any, int], Decoder]] = {
     "two_way": TwoWayDecoder,
     "fine_two_way": FineTwoWayDecoder,
+    "hq_two_way": HqTwoWayDecoder,
 }
 
 
@@ -102,7 +104,8 @@ class Sam(nn.Module):
     def decode(self, embedding: Embedding, prompts: Prompts, multimask: bool = True) -> Decoded:
         """Score the masks of N prompts on one image (B = 1); draw them with `Decoded.logits`.
 
-        multimask: M = 3 masks a prompt for ambiguous prompts, otherwise M = 1. N may be 0.
+        multimask: M = 3 masks a prompt for ambiguous prompts, otherwise M = 1. Of SAM-HQ M is
+            always 1: the best of the three, or the other. N may be 0.
         """
         tokens, cells = self.prompt_encoder(prompts, embedding.input_hw)
         return self.mask_decoder(embedding, tokens, cells, multimask)

@@ -42,7 +42,12 @@ def cached_path(known: KnownModel) -> Path:
 
 
 def is_present(known: KnownModel) -> bool:
-    """Whether the checkpoint is there, judged by its exact size; `verify` reads it all."""
+    """Whether the checkpoint is there, judged by its exact size; `verify` reads it all.
+
+    Never of a file that cannot be checked, which is given by its path.
+    """
+    if not known.can_be_checked:
+        return False
     try:
         return cached_path(known).stat().st_size == known.size_bytes
     except OSError:
@@ -68,7 +73,8 @@ def is_file_of(known: KnownModel, path: Path) -> bool:
     """Whether a file is a model's, wherever it lies: it has the published name, or bytes."""
     if path.name == known.filename:
         return True
-    return path.stat().st_size == known.size_bytes and sha256_of(path) == known.sha256
+    is_of_size = known.size_bytes in (0, path.stat().st_size)
+    return is_of_size and known.sha256 != "" and sha256_of(path) == known.sha256
 
 
 def own_settings(path: Path) -> Mapping[str, Any]:

@@ -67,7 +67,7 @@ def pull(
     is_there = verify if recheck else is_present
     if is_there(known):
         return cached_path(known)
-    if known.url is None:
+    if known.url is None or not known.can_be_checked:
         raise offline_error(known)
     job = _Job(known, url or address(known), cached_path(known))
     if not _is_address(job.url):
@@ -99,6 +99,11 @@ def offline_error(known: KnownModel) -> WeightsError:
     if known.url is None:
         cause = "damaged, or missing from the package"
         return WeightsError(cached_path(known), cause, REINSTALL)
+    if not known.can_be_checked:
+        cause = "not downloaded, as what the file must be is not known from two sources"
+        return WeightsError(
+            cached_path(known), cause, f"get it at {known.url}, and {_WITH_CHECKPOINT}"
+        )
     remedy = f"get it at {address(known)} and save it there, or {_WITH_CHECKPOINT}"
     return WeightsError(cached_path(known), "not there, and not downloaded when offline", remedy)
 

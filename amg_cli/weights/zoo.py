@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from amg_cli.core.errors import ConfigError
 from amg_cli.models.configs import (
     FineTwoWayConfig,
     HieraConfig,
+    HqTwoWayConfig,
     SamConfig,
+    TinyVitConfig,
     TwoWayConfig,
     VitConfig,
 )
@@ -23,7 +25,7 @@ class KnownModel:
     name:       what `--model-type` calls it
     config:     its architecture
     url:        where its authors publish the checkpoint; None for one that comes with this package
-    size_bytes, sha256: of that file
+    size_bytes, sha256: of that file; 0 and "" where no two public sources agree on them
     licence:    of the weights
     settings:   of `GenerationConfig`, by name, those whose default is another for it
     refines_boxes: whether a second prompt, by the mask found, betters the masks of boxes
@@ -44,6 +46,11 @@ class KnownModel:
         return f"{self.name}.pt" if self.url is None else self.url.rpartition("/")[2]
 
     @property
+    def can_be_checked(self) -> bool:
+        """Whether it is known what the file must be; no other is downloaded."""
+        return self.size_bytes > 0 and self.sha256 != ""
+
+    @property
     def aliases(self) -> tuple[str, ...]:
         """Its other names."""
         return tuple(alias for alias, name in ALIASES.items() if name == self.name)
@@ -60,6 +67,10 @@ NANO = SamConfig(
 )
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything"
+
+_VIT_B = VitConfig()
+_VIT_L = VitConfig(embed_dim=1024, nb_blocks=24, nb_heads=16, global_blocks=(5, 11, 17, 23))
+_VIT_H = VitConfig(embed_dim=1280, nb_blocks=32, nb_heads=16, global_blocks=(7, 15, 23, 31))
 
 
 def _sam2(encoder: HieraConfig) -> SamConfig:
@@ -133,6 +144,30 @@ _SAM2_FILES = (
     ),
 )  # fmt: skip
 
+
+def _hq(encoder: VitConfig | TinyVitConfig, early_channels: int) -> SamConfig:
+    """SAM-HQ: a model whose encoder gives an early level too, and whose decoder draws on it."""
+    return SamConfig(
+        encoder=replace(encoder, early_level=True),
+        decoder=HqTwoWayConfig(early_channels=early_channels),
+    )
+
+
+# Name, architecture, file, bytes and SHA-256. Of the file of hq_vit_t two sources agree on the
+# SHA-256, and none says its size.
+_HQ_FILES = (
+    ("hq_vit_b", _hq(_VIT_B, _VIT_B.embed_dim), "sam_hq_vit_b.pth", 0, ""),
+    ("hq_vit_l", _hq(_VIT_L, _VIT_L.embed_dim), "sam_hq_vit_l.pth", 0, ""),
+    (
+        "hq_vit_h", _hq(_VIT_H, _VIT_H.embed_dim), "sam_hq_vit_h.pth", 2570940653,
+        "a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35",
+    ),
+    (
+        "hq_vit_t", _hq(TinyVitConfig(), TinyVitConfig().embed_dims[2]), "sam_hq_vit_tiny.pth", 0,
+        "0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196",
+    ),
+)  # fmt: skip
+
 ZOO = {
     row.name: row
     for row in (
@@ -148,7 +183,7 @@ ZOO = {
         ),
         KnownModel(
             name="vit_b",
-            config=SamConfig(encoder=VitConfig()),
+            config=SamConfig(encoder=_VIT_B),
             url=f"{_FACEBOOK}/sam_vit_b_01ec64.pth",
             size_bytes=375042383,
             sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
@@ -156,11 +191,7 @@ ZOO = {
         ),
         KnownModel(
             name="vit_l",
-            config=SamConfig(
-                encoder=VitConfig(
-                    embed_dim=1024, nb_blocks=24, nb_heads=16, global_blocks=(5, 11, 17, 23)
-                )
-            ),
+            config=SamConfig(encoder=_VIT_L),
             url=f"{_FACEBOOK}/sam_vit_l_0b3195.pth",
             size_bytes=1249524607,
             sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
@@ -168,11 +199,7 @@ ZOO = {
         ),
         KnownModel(
             name="vit_h",
-            config=SamConfig(
-                encoder=VitConfig(
-                    embed_dim=1280, nb_blocks=32, nb_heads=16, global_blocks=(7, 15, 23, 31)
-                )
-            ),
+            config=SamConfig(encoder=_VIT_H),
             url=f"{_FACEBOOK}/sam_vit_h_4b8939.pth",
             size_bytes=2564550879,
             sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
@@ -201,6 +228,41 @@ ZOO = {
             )
             for name, encoder, file, size_bytes, sha256 in _SAM2_FILES
         ),
+        *(
+            KnownModel(
+                name=name,
+                config=config,
+                url=f"https://huggingface.co/lkeab/hq-sam/resolve/main/{file}",
+                size_bytes=size_bytes,
+                sha256=sha256,
+                licence="Apache-2.0",
+            )
+            for name, config, file, size_bytes, sha256 in _HQ_FILES
+        ),
+        # A fine-tune of the architecture of vit_t. That code's own generator asks for fewer points
+        # where masks are sure; here all are asked for.
+        KnownModel(
+            name="tinysam",
+            config=SamConfig(),
+            url="https://github.com/xinghaochen/TinySAM/releases/download/3.0/tinysam_42.3.pth",
+            size_bytes=0,
+            sha256="",
+            licence="Apache-2.0",
+        ),
+        # A fine-tune of vit_b for boxes on medical images, which it takes stretched, and scaled to
+        # 0 to 1. Its own code scales by the least and the largest value of an image, not by 255,
+        # resizes with cubics, and enlarges masks as probabilities.
+        KnownModel(
+            name="medsam",
+            config=SamConfig(
+                encoder=_VIT_B, stretched=True, mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
+            ),
+            url="https://zenodo.org/records/10689643/files/medsam_vit_b.pth",
+            size_bytes=0,
+            sha256="",
+            licence="CC-BY-4.0",
+            refines_boxes=False,  # it has learnt of boxes alone, and its own code asks once
+        ),
     )
 }
 
@@ -215,6 +277,10 @@ ALIASES = {
     "sam_vit_h": "vit_h",
     "mobile_sam": "vit_t",
     "mobilesam": "vit_t",
+    **{f"sam_hq_vit_{size}": f"hq_vit_{size}" for size in "blh"},
+    "sam_hq_vit_tiny": "hq_vit_t",
+    "light_hq_sam": "hq_vit_t",
+    "medsam_vit_b": "medsam",
     **{
         f"{release}_hiera_{size}": f"{release}_{letter}"
         for release in ("sam2.1", "sam2")

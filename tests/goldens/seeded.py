@@ -159,6 +159,29 @@ TINY_SAM2: dict[str, Any] = {
 }
 
 
+# A SAM-HQ small enough for every test run; two blocks are global, of which the first gives the
+# early level. Its prompts are those of `TINY_SAM2`; its decoder is so wide that doing less pays.
+TINY_HQ: dict[str, Any] = {
+    "image_size": 128,
+    "patch_size": 16,
+    "embed_dim": 32,
+    "nb_blocks": 4,
+    "nb_heads": 4,
+    "window_size": 3,
+    "global_blocks": (1, 3),
+    "d_model": 128,
+}
+
+# A Light HQ-SAM: its published code has an input of 1024 pixels, a neck of 256 channels, and a last
+# stage that keeps the resolution only where it has 320.
+TINY_LIGHT_HQ: dict[str, Any] = {
+    "embed_dims": (8, 16, 24, 320),
+    "depths": (1, 1, 2, 1),
+    "num_heads": (1, 2, 3, 4),
+    "mlp_channels": 64,
+}
+
+
 def sam2_weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
     """As `weight`, by the key of a SAM 2 checkpoint.
 

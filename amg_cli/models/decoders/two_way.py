@@ -6,9 +6,10 @@ Shape letters are those of `amg_cli.models.kinds`; L counts embedding cells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from functools import partial
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 from amg_cli.core.host import in_own_precision
 from amg_cli.models.configs import TwoWayConfig
 from amg_cli.models.decoders.transformer import PlainImage, TwoWayTransformer
-from amg_cli.models.fast.factors import Factors
+from amg_cli.models.fast.factors import Base, Factors
 from amg_cli.models.fast.image import SharedImage, is_less_work, share, split, transform
-from amg_cli.models.fast.upscaling import FastUpscaling, Layout
+from amg_cli.models.fast.upscaling import Drawing, FastUpscaling, Layout
 from amg_cli.models.kinds import CellPrompts, Decoded, Embedding
 from amg_cli.models.layers import LayerNorm2d, Mlp, Tokens
 from amg_cli.models.modes import Modes
@@ -28,23 +29,22 @@ class Canvas(Protocol):
     """The images of N prompts, on which their masks are drawn."""
 
     def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
-        """Weigh each image by the kernels, (N, M, C / 8), that keep, (N, M), names."""
+        """Weigh each image's pixels by the kernels, (N, M, C'), that keep, (N, M), names."""
 
 
 @dataclass(frozen=True)
 class PlainCanvas:
-    """The images as published. image: (N, L, C); finer: as of `upscaled`."""
+    """The images as published. image: (N, L, C); pixels: of (N, C, h, w) makes (N, C', 4h, 4w)."""
 
-    upscaling: nn.Sequential
     image: Tensor
     cells_hw: tuple[int, int]
-    finer: Sequence[Tensor] = ()
+    pixels: Callable[[Tensor], Tensor]
 
     def draw(self, kernels: Tensor, keep: Tensor | None) -> Tensor:
         """As `Canvas`. -> (K, H', W')."""
         rows = slice(None) if keep is None else keep.any(dim=1)
         image = self.image[rows].mT.reshape(-1, self.image.shape[2], *self.cells_hw)
-        pixels = upscaled(self.upscaling, image, self.finer)
+        pixels = self.pixels(image)
         drawn = (kernels[rows] @ pixels.flatten(2)).view(-1, kernels.shape[1], *pixels.shape[2:])
         return drawn.flatten(0, 1) if keep is None else drawn[keep[rows]]
 
@@ -69,7 +69,7 @@ class Prepared:
     """What prompts on one image have in common: for the transformer, and for drawing."""
 
     image: SharedImage
-    upscaling: FastUpscaling
+    upscaling: Drawing
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Shared:
 class FastCanvas:
     """The images in factors, by less work. images: of a few prompts each, or one of all N."""
 
-    upscaling: FastUpscaling
+    upscaling: Drawing
     images: Sequence[Factors]
     modes: Modes
 
@@ -111,7 +111,8 @@ class FastCanvas:
         return torch.cat(drawn)
 
     def _masks(self, image: Factors, kernels: Tensor) -> Tensor:
-        return self.modes.compiled(FastUpscaling.draw)(self.upscaling, image, kernels)
+        draw: Any = self.modes.compiled(type(self.upscaling).draw)
+        return cast("Tensor", draw(self.upscaling, image, kernels))
 
 
 class TwoWayDecoder(nn.Module):
@@ -176,8 +177,7 @@ class TwoWayDecoder(nn.Module):
         features = embedding.features + (embedding.no_mask if of_masks is None else 0)
         image, positions = (x[0].flatten(1).T.contiguous() for x in (features, embedding.positions))
         shared = share(self.transformer, image, positions, of_masks)
-        finer = self._finer(embedding)
-        return Prepared(shared, FastUpscaling.of(self.output_upscaling, shared.base, layout, finer))
+        return Prepared(shared, self._fast_upscaling(embedding, shared.base, layout))
 
     def _plainly(
         self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, nb_own: int
@@ -191,8 +191,15 @@ class TwoWayDecoder(nn.Module):
         image = image[: tokens.shape[0]]  # none for no prompts, as one does not expand to none
         tokens, left = self.transformer(tokens, PlainImage(image, positions), nb_own)
         image = left.tokens.expand(tokens.shape[0], -1, -1)
-        finer = self._finer(embedding)
-        return tokens, PlainCanvas(self.output_upscaling, image, embedding.cells_hw, finer)
+        return tokens, PlainCanvas(image, embedding.cells_hw, self._upscaling(embedding))
+
+    def _upscaling(self, embedding: Embedding) -> Callable[[Tensor], Tensor]:
+        """From images to their pixels, as published: of (N, C, h, w) makes (N, C', 4h, 4w)."""
+        return partial(upscaled, self.output_upscaling, finer=self._finer(embedding))
+
+    def _fast_upscaling(self, embedding: Embedding, base: Base, layout: Layout) -> Drawing:
+        """The same by less work, and the drawing."""
+        return FastUpscaling.of(self.output_upscaling, base, layout, self._finer(embedding))
 
     def _finer(self, embedding: Embedding) -> tuple[Tensor, ...]:
         """The finer levels that masks are drawn on too, as of `upscaled`: none."""

@@ -191,6 +191,7 @@ class TinyVit(nn.Module):
 
     def __init__(self, config: TinyVitConfig, embed_dim: int) -> None:
         super().__init__()
+        self.early_stage = 1 if config.early_level else -1
         self.patch_embed = PatchEmbed(config.in_channels, config.embed_dims[0])
         self.layers = nn.Sequential(*(Stage(config, i) for i in range(len(config.depths))))
         self.neck = neck(config.embed_dims[-1], embed_dim)
@@ -207,6 +208,15 @@ class TinyVit(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one level, (B, C, H/stride, W/stride); any H and W."""
+        """(B, 3, H, W) -> one level, (B, C, H/stride, W/stride), or the early one after it.
+
+        H and W are any.
+        """
         image = image.contiguous(memory_format=torch.channels_last)  # on a CPU a third faster
-        return (self.neck(self.layers(self.patch_embed(image))),)
+        x = self.patch_embed(image)
+        early: tuple[Tensor, ...] = ()
+        for i, stage in enumerate(self.layers):
+            x = stage(x)
+            if i == self.early_stage:
+                early = (x,)
+        return self.neck(x), *early

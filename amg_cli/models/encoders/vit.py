@@ -146,6 +146,7 @@ class Vit(nn.Module):
             shape = (1, *config.grid_hw, config.embed_dim)
             self.pos_embed = nn.Parameter(torch.zeros(shape, dtype=torch.float32))
         self.use_abs_pos = config.use_abs_pos
+        self.early_block = min(config.global_blocks) if config.early_level else -1
         self.blocks = nn.Sequential(*(Block(config, i) for i in range(config.nb_blocks)))
         self.neck = neck(config.embed_dim, embed_dim)
 
@@ -153,7 +154,7 @@ class Vit(nn.Module):
         """Ready for inference as it is: there are no batch norms to fold."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> one level, (B, C, H/patch, W/patch).
+        """(B, 3, H, W) -> one level, (B, C, H/patch, W/patch); or the early one after it.
 
         Raises ValueError where H and W are no multiples of the patch.
         """
@@ -163,7 +164,12 @@ class Vit(nn.Module):
         x = self.patch_embed(image)
         if self.use_abs_pos:
             x = x + self._positions(x.shape[1], x.shape[2])
-        return (self.neck(self.blocks(x).permute(0, 3, 1, 2)),)
+        early: tuple[Tensor, ...] = ()
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i == self.early_block:
+                early = (x.permute(0, 3, 1, 2),)
+        return self.neck(x.permute(0, 3, 1, 2)), *early
 
     def _positions(self, height: int, width: int) -> Tensor:
         """The position embeddings, stretched where the input is not of the trained size.

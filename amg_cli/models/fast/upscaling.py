@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,20 @@ class Layout:
         cells = level.view(-1, height, 2, 2, width, 2, 2)[:, :used_height, :, :, :used_width]
         upper, lower = cells.permute(3, 1, 4, 2, 5, 6, 0).flatten(5).flatten(1, 4).to(self.dtype)
         return upper, lower
+
+
+class Drawing(Protocol):
+    """From an image in factors to the logits of its masks. layout: what is drawn."""
+
+    @property
+    def layout(self) -> Layout:
+        """What is drawn; L = h * w."""
+
+    def draw(self, image: Factors, kernels: Tensor) -> Tensor:
+        """N prompts' M masks each. kernels (N, M, C') -> logits (N, M, 4h, 4w).
+
+        They are `UNDRAWN` beyond the cells that the layout uses.
+        """
 
 
 @dataclass(frozen=True)
@@ -111,10 +125,7 @@ class FastUpscaling:
         )
 
     def draw(self, image: Factors, kernels: Tensor) -> Tensor:
-        """N prompts' M masks each. kernels (N, M, C / 8) -> logits (N, M, 4h, 4w).
-
-        They are `UNDRAWN` beyond the cells that the layout uses.
-        """
+        """As `Drawing`. kernels (N, M, C / 8)"""
         (height, width), (used_height, used_width) = self.layout.cells_hw, self.layout.used_hw
         # A cell's pixels: its upper and lower quarters, of each the upper and lower row, then of
         # each cell in a row the left and right quarters, and of each the left and right pixel.
@@ -132,12 +143,28 @@ class FastUpscaling:
 
         quarters (N, 4 * U, C / 4), kernels (N, M, C / 8)
         """
+        for pixels in self._pixels(quarters):
+            logits = matmuls(kernels, pixels.view(kernels.shape[0], -1, kernels.shape[2]).mT)
+            yield logits.view(*kernels.shape[:2], *self.layout.used_hw, 2, 2, 2).transpose(3, 4)
+
+    def _pixels(self, quarters: Tensor) -> Iterator[Tensor]:
+        """The upper and the lower row of each quarter: two of (N, 4 * U, C / 4), of two pixels."""
         for i, half in enumerate(self.sixteenths):
             pixels = linear(quarters, half, self.sixteenths_bias, gelu=not self.pixels)
             if self.pixels:
                 pixels = torch.ops.aten.gelu_(pixels.add_(self.pixels[i]))
-            logits = matmuls(kernels, pixels.view(kernels.shape[0], -1, kernels.shape[2]).mT)
-            yield logits.view(*kernels.shape[:2], *self.layout.used_hw, 2, 2, 2).transpose(3, 4)
+            yield pixels
+
+    def upscaled(self, image: Factors) -> Tensor:
+        """The image's pixels in their place, of the cells that are used: (N, 4 h, 4 w, C / 8)."""
+        height, width = self.layout.used_hw
+        rows = [
+            half.view(half.shape[0], height, width, 2, 2, -1).transpose(2, 3)
+            for half in self._pixels(self._quarters(image))
+        ]
+        # each of (N, rows, upper or lower quarter, columns, left or right one, its two pixels)
+        count, channels = rows[0].shape[0], rows[0].shape[-1] // 2
+        return torch.stack(rows, dim=3).view(count, 4 * height, 4 * width, channels)
 
     def _quarters(self, image: Factors) -> Tensor:
         """The image upscaled once, after norm and GELU: (N, 4 * U, C / 4), a cell's in order."""

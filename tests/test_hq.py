@@ -1,0 +1,445 @@
+"""SAM-HQ against the published code: goldens made by `make_hq.py`."""
+
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+
+from amg_cli import GenerationConfig, Prompts, encode_image, generate, predict
+from amg_cli.core.errors import ConfigError, WeightsError
+from amg_cli.formats.reference_record import reference_record
+from amg_cli.models import devices
+from amg_cli.models.compiled import compile_model
+from amg_cli.models.configs import (
+    HqTwoWayConfig,
+    SamConfig,
+    TinyVitConfig,
+    TwoWayConfig,
+    VitConfig,
+)
+from amg_cli.models.decoders.two_way import FastCanvas
+from amg_cli.models.fast.upscaling import UNDRAWN
+from amg_cli.models.modes import Modes
+from amg_cli.models.prompt_encoder import Prompts as InputPrompts
+from amg_cli.models.sam import Sam
+from amg_cli.weights.layouts import to_official
+from amg_cli.weights.loading import load_model
+from amg_cli.weights.zoo import ZOO, KnownModel
+from tests.command import FEW_POINTS, amg
+from tests.comparing import RELATIVE_TOLERANCE, assert_same_masks
+from tests.conftest import GOLDENS, REPOSITORY, photo
+from tests.goldens import prompted, seeded
+from tests.stand_ins import settings
+
+FOLDER = GOLDENS / "hq"
+SIZE, LIGHT = seeded.TINY_HQ, seeded.TINY_LIGHT_HQ
+SIDE = SIZE["image_size"]
+TINY_HQ = SamConfig(
+    encoder=VitConfig(
+        patch_size=SIZE["patch_size"],
+        grid_hw=(SIDE // SIZE["patch_size"],) * 2,
+        embed_dim=SIZE["embed_dim"],
+        nb_blocks=SIZE["nb_blocks"],
+        nb_heads=SIZE["nb_heads"],
+        window_size=SIZE["window_size"],
+        global_blocks=SIZE["global_blocks"],
+        early_level=True,
+    ),
+    decoder=HqTwoWayConfig(early_channels=SIZE["embed_dim"]),
+    input_size=(SIDE, SIDE),
+    embed_dim=SIZE["d_model"],
+)
+TINY_LIGHT_HQ = SamConfig(
+    encoder=TinyVitConfig(
+        embed_dims=LIGHT["embed_dims"],
+        depths=LIGHT["depths"],
+        num_heads=LIGHT["num_heads"],
+        early_level=True,
+    ),
+    decoder=HqTwoWayConfig(
+        early_channels=LIGHT["embed_dims"][2], mlp_channels=LIGHT["mlp_channels"]
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return np.load(FOLDER / "parity.npz")
+
+
+def state_of(name):
+    """A checkpoint as it is published."""
+    shapes = json.loads((FOLDER / "shapes.json").read_text())[name]
+    return {
+        key: torch.from_numpy(seeded.weight(key, tuple(shape)))
+        if seeded.is_seeded(key)
+        else torch.zeros(shape)
+        for key, shape in shapes.items()
+    }
+
+
+def loaded(config, state):
+    model = Sam(config)
+    model.load_state_dict(to_official(state), strict=True)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def state():
+    return state_of("hq_vit")
+
+
+@pytest.fixture(scope="module")
+def model(state):
+    return loaded(TINY_HQ, state)
+
+
+@pytest.fixture(scope="module")
+def light():
+    return loaded(TINY_LIGHT_HQ, state_of("hq_light"))
+
+
+def images():
+    shape = (2, 3, SIDE, SIDE)
+    return torch.from_numpy(seeded.rng("input.sam2").standard_normal(shape, dtype=np.float32))
+
+
+def assert_same(golden, name, found, bound=RELATIVE_TOLERANCE):
+    """`found` has the golden's shape and, at the sampled places, its values."""
+    found = np.asarray(found)
+    assert found.shape == tuple(golden[f"{name}.shape"])
+    ours, published = prompted.few(name, found), golden[name]
+    worst = np.abs(ours.astype(np.float64) - published).max() / np.abs(published).max()
+    assert worst <= bound, f"{name}: off by {worst:.1e} of its largest value"
+
+
+def prompts_of(kind):
+    parts = {part: torch.from_numpy(x) for part, x in seeded.tiny_prompt(kind).items()}
+    return InputPrompts(
+        parts.get("points"), parts.get("labels"), parts.get("boxes"), parts.get("masks")
+    )
+
+
+@pytest.fixture
+def hq_only(model, monkeypatch):
+    """The same model, whose masks are those of the finer features alone."""
+    config = dataclasses.replace(TINY_HQ.decoder, hq_token_only=True)
+    monkeypatch.setattr(model.mask_decoder, "config", config)
+    return model
+
+
+# Parts
+
+
+def test_the_levels_are_the_embedding_and_the_first_global_block(golden, model):
+    embedding, early = model.image_encoder(images())
+    assert_same(golden, "embedding", embedding)
+    assert_same(golden, "early.0", early)
+    with pytest.raises(AssertionError):
+        assert_same(golden, "early.1", early)
+
+
+def test_the_features_of_an_image_and_of_pixels_are_the_published_ones(golden, model):
+    decoder = model.mask_decoder
+    assert_same(golden, "features", decoder._features(model.encode(images()[:1])))
+    pixels = seeded.rng("pixels").standard_normal((1, 16, 32, 32), dtype=np.float32)
+    assert_same(golden, "maskfeature", decoder.embedding_maskfeature(torch.from_numpy(pixels)))
+
+
+# Prompts in the model's input
+
+
+@pytest.mark.parametrize("out", ["multi", "single"])
+@pytest.mark.parametrize("kind", seeded.PROMPT_KINDS)
+@pytest.mark.parametrize("way", ["plain", "fast"])
+def test_every_kind_of_prompt_is_answered_as_published(golden, model, kind, out, way):
+    assert_answers(golden, model, kind, out, way, f"decoder.{kind}.{out}")
+
+
+@pytest.mark.parametrize("out", ["multi", "single"])
+@pytest.mark.parametrize("kind", seeded.PROMPT_KINDS)
+@pytest.mark.parametrize("way", ["plain", "fast"])
+def test_masks_of_the_finer_features_alone_are_the_published_ones(golden, hq_only, kind, out, way):
+    assert_answers(golden, hq_only, kind, out, way, f"decoder.{kind}.{out}.hq")
+
+
+def assert_answers(golden, model, kind, out, way, name):
+    with torch.inference_mode():
+        embedding = model.encode(images()[:1])
+        if way == "fast":
+            embedding = model.prepare(embedding)
+        decoded = model.decode(embedding, prompts_of(kind), multimask=out == "multi")
+        logits = decoded.logits().unflatten(0, decoded.scores.shape)
+    assert isinstance(decoded.canvas, FastCanvas) == (way == "fast")
+    assert_same(golden, f"{name}.scores", decoded.scores)
+    assert_same(golden, f"{name}.logits", logits)
+
+
+@pytest.mark.parametrize("way", ["plain", "fast"])
+@torch.inference_mode()
+def test_the_light_network_is_the_published_one(golden, light, way):
+    embedding = light.encode(torch.from_numpy(seeded.image()))
+    for name, level in zip(("embedding", "early"), embedding.levels, strict=True):
+        assert_same(golden, f"light.{name}", level)
+    if way == "fast":
+        embedding = light.prepare(embedding)
+    parts = {part: torch.from_numpy(x) for part, x in seeded.prompt("point").items()}
+    for out, multimask in (("multi", True), ("single", False)):
+        asked = InputPrompts(parts["points"], parts["labels"])
+        decoded = light.decode(embedding, asked, multimask)
+        assert_same(golden, f"light.point.{out}.scores", decoded.scores)
+        logits = decoded.logits().unflatten(0, decoded.scores.shape)
+        assert_same(golden, f"light.point.{out}.logits", logits)
+
+
+def test_a_folded_light_encoder_gives_the_same_levels(golden):
+    model = loaded(TINY_LIGHT_HQ, state_of("hq_light"))
+    model.image_encoder.fold()
+    with torch.inference_mode():
+        embedding, early = model.image_encoder(torch.from_numpy(seeded.image()))
+    assert_same(golden, "light.embedding", embedding)
+    assert_same(golden, "light.early", early)
+
+
+# Photographs
+
+
+def chelsea():
+    return photo(REPOSITORY / "examples/images/chelsea.jpg")
+
+
+@pytest.mark.parametrize("out", ["multi", "single"])
+@pytest.mark.parametrize("kind", [kind for kind, parts in prompted.KINDS.items() if parts])
+def test_prompts_by_hand_are_answered_as_published(golden, model, kind, out):
+    image = chelsea()
+    encoded = encode_image(model, image)
+    first = prompted.prompts("point", image.shape[:2])
+    low_res = predict(model, encoded, Prompts(first["points"], first["labels"]), multimask=False)
+    given = prompted.prompts(kind, image.shape[:2])
+    asked = Prompts(
+        given.get("points"),
+        given.get("labels"),
+        given.get("boxes"),
+        low_res.low_res if "masks" in prompted.KINDS[kind] else None,
+    )
+    found = predict(model, encoded, asked, multimask=out == "multi", return_logits=True)
+    for name in ("masks", "scores", "low_res"):
+        assert_same(golden, f"predictor.{kind}.{out}.{name}", getattr(found, name))
+
+
+@pytest.mark.parametrize("name", ["all", "thresholds", "small", "crops"])
+def test_runs_find_the_published_masks(model, name, monkeypatch):
+    run = json.loads((FOLDER / "runs.json").read_text())[name]
+    options = dict(run["options"])
+    config = dataclasses.replace(TINY_HQ, mask_threshold=options.pop("mask_threshold", 0.0))
+    monkeypatch.setattr(model, "config", config)
+    image = np.ascontiguousarray(chelsea()[60:180, 90:250])
+    found = [reference_record(m) for m in generate(image, model, GenerationConfig(**options))]
+    assert len(found) == len(run["masks"]) >= 4
+    for ours, theirs in zip(found, run["masks"], strict=True):
+        assert ours["predicted_iou"] == pytest.approx(theirs["predicted_iou"], abs=1e-5)
+        assert ours["stability_score"] == pytest.approx(theirs["stability_score"], abs=2e-3)
+        assert ours["point_coords"][0] == pytest.approx(theirs["point_coords"][0])
+        assert ours["bbox"] == theirs["bbox"]
+        assert ours["crop_box"] == theirs["crop_box"]
+        a, b = (coco_mask.decode(each["segmentation"]) for each in (ours, theirs))
+        assert np.count_nonzero(a != b) <= 2
+
+
+# What is its own
+
+
+def test_the_best_of_an_ambiguous_prompts_masks_differs_from_prompt_to_prompt(model):
+    """So that the goldens tell whether it is chosen rightly."""
+    with torch.inference_mode():
+        embedding = model.encode(images()[:1])
+        chosen = [model.decode(embedding, prompts_of(k)).chosen for k in seeded.PROMPT_KINDS]
+    assert len(torch.cat(chosen).unique()) >= 2
+    assert torch.cat(chosen).min() >= 1
+
+
+def test_no_prompts_have_no_masks(model):
+    none = InputPrompts(torch.zeros(0, 1, 2), torch.zeros(0, 1))
+    for embedding in (model.encode(images()[:1]), model.prepare(model.encode(images()[:1]))):
+        for multimask in (True, False):
+            decoded = model.decode(embedding, none, multimask)
+            assert decoded.scores.shape == (0, 1)
+            assert decoded.logits().shape == (0, 32, 32)
+
+
+@pytest.mark.parametrize("used_hw", [(128, 40), (70, 128), (33, 65), (64, 64)])
+def test_what_is_not_padding_is_drawn_as_in_the_whole(model, used_hw):
+    with torch.inference_mode():
+        embedding = model.encode(images()[:1])
+        whole = model.decode(model.prepare(embedding), prompts_of("point")).logits()
+        partly = model.decode(model.prepare(embedding, used_hw), prompts_of("point")).logits()
+    # The last pixel of an image lies between two logits.
+    height, width = (min(32, -(-side // 4) + 1) for side in used_hw)
+    torch.testing.assert_close(
+        partly[:, :height, :width], whole[:, :height, :width], rtol=0, atol=1e-4
+    )
+    assert (partly == UNDRAWN).any()
+
+
+def test_only_the_masks_asked_for_are_drawn(model):
+    for embedding in (model.encode(images()[:1]), model.prepare(model.encode(images()[:1]))):
+        for multimask in (True, False):
+            with torch.inference_mode():
+                decoded = model.decode(embedding, prompts_of("box"), multimask)
+                keep = torch.arange(decoded.scores.numel()).view(decoded.scores.shape) % 2 == 0
+                every = decoded.logits().unflatten(0, decoded.scores.shape)
+                torch.testing.assert_close(decoded.logits(keep), every[keep])
+
+
+def test_all_prompts_at_once_are_drawn_as_one_by_one(model, monkeypatch):
+    """As they are where there is no small cache."""
+    with torch.inference_mode():
+        embedding = model.prepare(model.encode(images()[:1]))
+        one_by_one = model.decode(embedding, prompts_of("all"))
+        monkeypatch.setattr("amg_cli.models.fast.image.CELLS_AT_A_TIME", 64 * seeded.PROMPTS)
+        at_once = model.decode(embedding, prompts_of("all"))
+    assert len(at_once.canvas.images) == 1
+    torch.testing.assert_close(at_once.logits(), one_by_one.logits(), rtol=0, atol=1e-4)
+
+
+def test_a_compiled_model_gives_the_same_masks(state, model, noise, monkeypatch):
+    """By torch's tracer and without its code generator, which needs a compiler."""
+    monkeypatch.setattr(devices, "CPUS", ())  # as on a GPU, for which this is made
+    compiled = loaded(TINY_HQ, state)
+    compile_model(compiled, backend="eager")
+    config = settings(points_per_side=2)
+    try:
+        found = generate(noise, compiled, config)
+    finally:
+        torch.compiler.reset()
+    assert_same_masks(found, generate(noise, model, config))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16])
+def test_in_16_bits_masks_are_nearly_the_same(model, precision, monkeypatch):
+    with torch.inference_mode():
+        exact = model.decode(model.prepare(model.encode(images()[:1])), prompts_of("point"))
+        monkeypatch.setattr(model, "modes", Modes(precision=precision))
+        coarse = model.decode(model.prepare(model.encode(images()[:1])), prompts_of("point"))
+        assert (exact.scores - coarse.scores).abs().max() < 0.05
+        assert ((exact.logits() > 0) == (coarse.logits() > 0)).float().mean() > 0.97
+
+
+def test_every_parameter_of_its_own_learns(state):
+    model = loaded(TINY_HQ, state).train().requires_grad_(True)
+    decoded = model.decode(model.encode(images()[:1]), prompts_of("point"), multimask=False)
+    decoded.logits().square().mean().backward()
+    own = ("hf_", "compress_vit_feat", "embedding_encoder", "embedding_maskfeature")
+    grads = {k: p.grad for k, p in model.mask_decoder.named_parameters() if k.startswith(own)}
+    assert len(grads) == 1 + 6 + 3 * 6
+    assert all(grad is not None and grad.abs().max() > 0 for grad in grads.values())
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def row(monkeypatch):
+    known = KnownModel("hq_tiny", TINY_HQ, "https://host/hq_tiny.pth", 1, "", "none")
+    monkeypatch.setitem(ZOO, "hq_tiny", known)
+    plain = dataclasses.replace(
+        TINY_HQ,
+        encoder=dataclasses.replace(TINY_HQ.encoder, early_level=False),
+        decoder=TwoWayConfig(),
+    )
+    other = KnownModel("plain_tiny", plain, "https://host/plain_tiny.pth", 1, "", "none")
+    monkeypatch.setitem(ZOO, "plain_tiny", other)
+
+
+def test_a_file_with_hq_tokens_is_told_from_one_without(state, row, tmp_path, noise):
+    torch.save(state, tmp_path / "a.pth")
+    model = load_model(tmp_path / "a.pth", device="cpu")
+    assert (model.name, model.config) == ("hq_tiny", TINY_HQ)
+    assert generate(noise, model, settings(points_per_side=2))
+    own = ("hf_", "compress_vit_feat", "embedding_encoder", "embedding_maskfeature")
+    sams = {k: v for k, v in state.items() if not k.removeprefix("mask_decoder.").startswith(own)}
+    torch.save(sams, tmp_path / "b.pth")
+    assert load_model(tmp_path / "b.pth", device="cpu").name == "plain_tiny"
+    with pytest.raises(WeightsError, match="holds hq_tiny, but plain_tiny was asked for"):
+        load_model(tmp_path / "a.pth", model_type="plain_tiny", device="cpu")
+
+
+def test_other_input_sizes_need_no_other_weights(state, row, tmp_path, noise):
+    torch.save(state, tmp_path / "a.pth")
+    small = load_model(tmp_path / "a.pth", device="cpu", image_size=96, fixed_input_size=False)
+    assert generate(noise, small, settings(points_per_side=2))
+
+
+def test_graphs_are_refused_in_words(model, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    from amg_cli.export.exporting import export
+
+    with pytest.raises(ConfigError, match="draws on several levels, which no graph has yet"):
+        list(export(model, tmp_path / "graphs"))
+    assert not (tmp_path / "graphs").exists()
+
+
+OTHERS = ("hq_vit_b", "hq_vit_l", "hq_vit_t", "tinysam", "medsam")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_that_cannot_be_checked_is_not_downloaded(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("AMG_CACHE", str(tmp_path))
+    known = ZOO[name]
+    (tmp_path / known.filename).touch()
+    for offline in (False, True):
+        with pytest.raises(WeightsError, match=r"not downloaded.*not known from two sources"):
+            load_model(name, offline=offline)
+    for command in ("pull", "verify"):
+        done = amg("models", command, name, cwd=tmp_path)
+        assert done.returncode == 1
+        assert f"get it at {known.url}, and give it with --checkpoint" in done.stderr
+
+
+def test_the_configs_are_those_of_sam_with_an_early_level():
+    for size, channels in (("b", 768), ("l", 1024), ("h", 1280), ("t", 160)):
+        config, sams = ZOO[f"hq_vit_{size}"].config, ZOO[f"vit_{size}"].config
+        assert dataclasses.replace(config.encoder, early_level=False) == sams.encoder
+        assert config.decoder.early_channels == channels
+        assert dataclasses.replace(config, encoder=sams.encoder, decoder=sams.decoder) == sams
+    assert ZOO["tinysam"].config == ZOO["vit_t"].config
+    assert ZOO["medsam"].config.encoder == ZOO["vit_b"].config.encoder
+
+
+def test_a_fine_tune_is_told_from_what_it_is_of_by_its_files_name_or_the_type(tmp_path):
+    weights = Sam(ZOO["vit_t"].config).state_dict()
+    torch.save(weights, tmp_path / "tinysam_42.3.pth")
+    assert load_model(tmp_path / "tinysam_42.3.pth", device="cpu").name == "tinysam"
+    (tmp_path / "tinysam_42.3.pth").rename(tmp_path / "mine.pth")
+    assert load_model(tmp_path / "mine.pth", device="cpu").name == "vit_t"
+    other = load_model(tmp_path / "mine.pth", model_type="tinysam", device="cpu")
+    assert other.name == "tinysam"
+
+
+def test_the_commands_take_an_official_file(tmp_path, noise):
+    model = Sam(ZOO["hq_vit_t"].config)
+    state = {
+        key: torch.from_numpy(seeded.weight(key, tuple(tensor.shape)))
+        if tensor.is_floating_point()
+        else tensor
+        for key, tensor in model.state_dict().items()
+    }
+    unused = {"image_encoder.norm_head.weight": torch.ones(320)}  # of TinyViT's classifier
+    torch.save(state | unused, tmp_path / "sam_hq_vit_tiny.pth")
+    cv2.imwrite(str(tmp_path / "a.png"), noise)
+    chosen = ("--checkpoint", "sam_hq_vit_tiny.pth", "--image-size", "256")
+    run = ("--input", "a.png", "--output", "out", *FEW_POINTS)
+    done = amg(*run, *chosen, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    point = ("predict", "a.png", "--point", "40,30", *chosen, "--model-type", "light-hq-sam")
+    done = amg(*point, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    other = ("--input", "a.png", "--output", "other", *chosen, "--model-type", "vit_t")
+    done = amg(*other, cwd=tmp_path)
+    assert "holds hq_vit_t, but vit_t was asked for" in done.stderr
