@@ -9,6 +9,8 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAGE = Path(__file__).parent.parent / "amg_cli/viewer/page"
+# As root there is no sandbox, and in a container hardly any shared memory.
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage"]
 ARITHMETIC = ("base", "rle", "masks", "select", "colours", "compare")
 
 
@@ -20,7 +22,7 @@ def chromium():
     if path is None:
         pytest.skip("needs Chromium (Debian's package chromium), or its path in AMG_CHROMIUM")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
         try:
             yield browser
         finally:
