@@ -7,19 +7,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 
-from amg_cli import GenerationConfig, Prompts, encode_image, generate, predict
+from amg_cli import Prompts, encode_image, generate, predict
 from amg_cli.core.errors import ConfigError, WeightsError
 from amg_cli.core.frame import Frame
-from amg_cli.formats.reference_record import reference_record
 from amg_cli.generation.drawing import draw_masks
 from amg_cli.generation.prompted_masks import prompted_masks
 from amg_cli.models.configs import FineTwoWayConfig, HieraConfig, SamConfig
 from amg_cli.models.decoders.two_way import FastCanvas
 from amg_cli.models.fast.upscaling import UNDRAWN
-from amg_cli.models.modes import Modes
 from amg_cli.models.prompt_encoder import Prompts as InputPrompts
 from amg_cli.models.sam import Sam
 from amg_cli.segment_anything.predictor import SamPredictor
@@ -28,9 +25,19 @@ from amg_cli.weights.layouts import to_official
 from amg_cli.weights.loading import load_model
 from amg_cli.weights.zoo import ZOO, KnownModel, find_known
 from tests.command import amg
-from tests.comparing import RELATIVE_TOLERANCE
-from tests.conftest import GOLDENS, REPOSITORY, photo
-from tests.goldens import prompted, seeded
+from tests.conftest import GOLDENS
+from tests.goldens import seeded
+from tests.published import (
+    KINDS_BY_HAND,
+    assert_by_hand,
+    assert_draws_what_is_asked_for,
+    assert_nearly_same_in,
+    assert_run,
+    assert_same,
+    chelsea,
+    images,
+    prompts_of,
+)
 from tests.stand_ins import settings
 
 FOLDER = GOLDENS / "sam2"
@@ -87,20 +94,6 @@ def folded(state):
     return model
 
 
-def images():
-    shape = (2, 3, SIDE, SIDE)
-    return torch.from_numpy(seeded.rng("input.sam2").standard_normal(shape, dtype=np.float32))
-
-
-def assert_same(golden, name, found, bound=RELATIVE_TOLERANCE):
-    """`found` has the golden's shape and, at the sampled places, its values."""
-    found = np.asarray(found)
-    assert found.shape == tuple(golden[f"{name}.shape"])
-    ours, published = prompted.few(name, found), golden[name]
-    worst = np.abs(ours.astype(np.float64) - published).max() / np.abs(published).max()
-    assert worst <= bound, f"{name}: off by {worst:.1e} of its largest value"
-
-
 # The encoder
 
 
@@ -142,46 +135,15 @@ def test_every_kind_of_prompt_is_answered_as_published(golden, model, kind, out,
 # Photographs
 
 
-def chelsea():
-    return photo(REPOSITORY / "examples/images/chelsea.jpg")
-
-
 @pytest.mark.parametrize("out", ["multi", "single"])
-@pytest.mark.parametrize("kind", [kind for kind, parts in prompted.KINDS.items() if parts])
+@pytest.mark.parametrize("kind", KINDS_BY_HAND)
 def test_prompts_by_hand_are_answered_as_published(golden, model, kind, out):
-    image = chelsea()
-    encoded = encode_image(model, image)
-    first = prompted.prompts("point", image.shape[:2])
-    low_res = predict(model, encoded, Prompts(first["points"], first["labels"]), multimask=False)
-    given = prompted.prompts(kind, image.shape[:2])
-    asked = Prompts(
-        given.get("points"),
-        given.get("labels"),
-        given.get("boxes"),
-        low_res.low_res if "masks" in prompted.KINDS[kind] else None,
-    )
-    found = predict(model, encoded, asked, multimask=out == "multi", return_logits=True)
-    for name in ("masks", "scores", "low_res"):
-        assert_same(golden, f"predictor.{kind}.{out}.{name}", getattr(found, name))
+    assert_by_hand(golden, model, kind, out)
 
 
 @pytest.mark.parametrize("name", ["all", "thresholds", "crops"])
 def test_runs_find_the_published_masks(model, name, monkeypatch):
-    run = json.loads((FOLDER / "runs.json").read_text())[name]
-    options = dict(run["options"])
-    config = dataclasses.replace(TINY_SAM2, mask_threshold=options.pop("mask_threshold", 0.0))
-    monkeypatch.setattr(model, "config", config)
-    image = np.ascontiguousarray(chelsea()[60:180, 90:250])
-    found = [reference_record(m) for m in generate(image, model, GenerationConfig(**options))]
-    assert len(found) == len(run["masks"])
-    for ours, theirs in zip(found, run["masks"], strict=True):
-        assert ours["predicted_iou"] == pytest.approx(theirs["predicted_iou"], abs=1e-5)
-        assert ours["stability_score"] == pytest.approx(theirs["stability_score"], abs=2e-3)
-        assert ours["point_coords"][0] == pytest.approx(theirs["point_coords"][0])
-        assert ours["bbox"] == theirs["bbox"]
-        assert ours["crop_box"] == theirs["crop_box"]
-        a, b = (coco_mask.decode(each["segmentation"]) for each in (ours, theirs))
-        assert np.count_nonzero(a != b) <= 2
+    assert_run(model, FOLDER / "runs.json", name, monkeypatch)
 
 
 # What is its own
@@ -207,13 +169,6 @@ def test_in_training_the_first_mask_is_that_of_clear_prompts(model):
     assert torch.isclose(used.scores, trained.scores).logical_or(used.scores.isclose(best)).all()
 
 
-def prompts_of(kind):
-    parts = {part: torch.from_numpy(x) for part, x in seeded.tiny_prompt(kind).items()}
-    return InputPrompts(
-        parts.get("points"), parts.get("labels"), parts.get("boxes"), parts.get("masks")
-    )
-
-
 def test_no_prompts_have_no_masks(model):
     none = InputPrompts(torch.zeros(0, 1, 2), torch.zeros(0, 1))
     for embedding in (model.encode(images()[:1]), model.prepare(model.encode(images()[:1]))):
@@ -237,13 +192,7 @@ def test_what_is_not_padding_is_drawn_as_in_the_whole(model, used_hw):
 
 
 def test_only_the_masks_asked_for_are_drawn(model):
-    for embedding in (model.encode(images()[:1]), model.prepare(model.encode(images()[:1]))):
-        for multimask in (True, False):
-            with torch.inference_mode():
-                decoded = model.decode(embedding, prompts_of("box"), multimask)
-                keep = torch.arange(decoded.scores.numel()).view(decoded.scores.shape) % 2 == 0
-                every = decoded.logits().unflatten(0, decoded.scores.shape)
-                torch.testing.assert_close(decoded.logits(keep), every[keep])
+    assert_draws_what_is_asked_for(model)
 
 
 def test_a_box_has_a_padding_point(model):
@@ -254,12 +203,7 @@ def test_a_box_has_a_padding_point(model):
 
 @pytest.mark.parametrize("precision", [torch.bfloat16])
 def test_in_16_bits_masks_are_nearly_the_same(model, precision, monkeypatch):
-    with torch.inference_mode():
-        exact = model.decode(model.prepare(model.encode(images()[:1])), prompts_of("point"))
-        monkeypatch.setattr(model, "modes", Modes(precision=precision))
-        coarse = model.decode(model.prepare(model.encode(images()[:1])), prompts_of("point"))
-        assert (exact.scores - coarse.scores).abs().max() < 0.03
-        assert ((exact.logits() > 0) == (coarse.logits() > 0)).float().mean() > 0.97
+    assert_nearly_same_in(precision, model, monkeypatch, scores_within=0.03)
 
 
 def test_logits_that_come_back_are_bounded(model, monkeypatch):

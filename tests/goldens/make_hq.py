@@ -43,7 +43,7 @@ from segment_anything_hq.modeling import (
 )
 from torch import Tensor
 
-from tests.goldens import prompted, seeded
+from tests.goldens import seeded
 from tests.goldens.few import Few
 
 HERE = Path(__file__).parent
@@ -203,37 +203,6 @@ def tensors(parts: dict[str, np.ndarray]) -> dict[str, Tensor]:
     return {part: torch.from_numpy(x) for part, x in parts.items()}
 
 
-def predict(record: Few, model: Any, photo: np.ndarray) -> None:
-    """Record every kind of prompt by hand, on a photograph."""
-    predictor = SamPredictor(model)
-    predictor.set_image(photo)
-    size_hw = photo.shape[:2]
-    first = prompted.prompts("point", size_hw)
-    low_res = []
-    for i in range(prompted.PROMPTS):
-        answer = predictor.predict(first["points"][i], first["labels"][i], multimask_output=False)
-        low_res.append(answer[2])
-    for kind, wanted in prompted.KINDS.items():
-        if not wanted:
-            continue
-        parts = prompted.prompts(kind, size_hw)
-        for out, multimask in (("multi", True), ("single", False)):
-            answers = [
-                predictor.predict(
-                    parts["points"][i] if "points" in wanted else None,
-                    parts["labels"][i] if "points" in wanted else None,
-                    parts["boxes"][i] if "boxes" in wanted else None,
-                    low_res[i] if "masks" in wanted else None,
-                    multimask_output=multimask,
-                    return_logits=True,
-                )
-                for i in range(prompted.PROMPTS)
-            ]
-            for place, name in enumerate(("masks", "scores", "low_res")):
-                values = np.stack([answer[place] for answer in answers])
-                record.add(f"predictor.{kind}.{out}.{name}", values)
-
-
 def run(model: Any, photo: np.ndarray, settings: dict[str, Any]) -> list[dict[str, Any]]:
     """The records of a generator."""
     given = dict(settings)
@@ -259,7 +228,7 @@ def main() -> None:
     for kind in seeded.PROMPT_KINDS:
         decode(record, f"decoder.{kind}", model, levels, tensors(seeded.tiny_prompt(kind)))
     photo = np.asarray(Image.open(PHOTO).convert("RGB"))
-    predict(record, model, photo)
+    record.by_hand(SamPredictor(model), photo)
     embedding, early = light.image_encoder(torch.from_numpy(seeded.image()))
     record.add("light.embedding", embedding)
     record.add("light.early", early[0].permute(0, 3, 1, 2))

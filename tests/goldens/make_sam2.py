@@ -36,7 +36,7 @@ from sam2.build_sam import build_sam2
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 from torch import Tensor
 
-from tests.goldens import prompted, seeded
+from tests.goldens import seeded
 from tests.goldens.few import Few
 
 HERE = Path(__file__).parent
@@ -152,38 +152,6 @@ def embed(model: Any, parts: dict[str, Tensor], number: int) -> tuple[Tensor, Te
     return model.sam_prompt_encoder(points=points, boxes=None, masks=part.get("masks"))
 
 
-def predict(record: Few, model: Any, photo: np.ndarray) -> None:
-    """Record every kind of prompt by hand, on a photograph."""
-    predictor = SAM2ImagePredictor(model)
-    set_levels(predictor)
-    predictor.set_image(photo)
-    size_hw = photo.shape[:2]
-    first = prompted.prompts("point", size_hw)
-    low_res = []
-    for i in range(prompted.PROMPTS):
-        answer = predictor.predict(first["points"][i], first["labels"][i], multimask_output=False)
-        low_res.append(answer[2])
-    for kind, wanted in prompted.KINDS.items():
-        if not wanted:
-            continue
-        parts = prompted.prompts(kind, size_hw)
-        for out, multimask in (("multi", True), ("single", False)):
-            answers = [
-                predictor.predict(
-                    parts["points"][i] if "points" in wanted else None,
-                    parts["labels"][i] if "points" in wanted else None,
-                    parts["boxes"][i] if "boxes" in wanted else None,
-                    low_res[i] if "masks" in wanted else None,
-                    multimask_output=multimask,
-                    return_logits=True,
-                )
-                for i in range(prompted.PROMPTS)
-            ]
-            for place, name in enumerate(("masks", "scores", "low_res")):
-                values = np.stack([answer[place] for answer in answers])
-                record.add(f"predictor.{kind}.{out}.{name}", values)
-
-
 def set_levels(predictor: SAM2ImagePredictor) -> None:
     """The sizes of the levels, which are written into the published code for 1024 pixels."""
     predictor._bb_feat_sizes = [(SIZE["image_size"] // s,) * 2 for s in (4, 8, 16)]
@@ -237,7 +205,9 @@ def main() -> None:
     record = Few()
     decode(record, model, *encode(record, model))
     photo = np.asarray(Image.open(PHOTO).convert("RGB"))
-    predict(record, model, photo)
+    predictor = SAM2ImagePredictor(model)
+    set_levels(predictor)
+    record.by_hand(predictor, photo)
     arrays: Any = record.arrays
     np.savez_compressed(HERE / "sam2/parity.npz", **arrays)
     part = np.ascontiguousarray(photo[60:180, 90:250])
