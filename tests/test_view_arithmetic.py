@@ -199,7 +199,7 @@ def test_masks_of_two_runs_are_matched_as_eval_matches_them(page, seed):
     sides = [candidates_of(masks, [0.9] * len(masks)) for masks in (left, right)]
     expected = match(*(list(side.rles) for side in sides))
     script = (
-        "amg.matched(new amg.Masks(a, c), new amg.Masks(b, c), d)"
+        "amg.matched(amg.overlaps(new amg.Masks(a, c), new amg.Masks(b, c)), d)"
         ".map((found) => [...found].sort((one, other) => one - other))"
     )
     found = in_page(page, script, *map(columns_of, sides), hw, MATCH_AT[-1])

@@ -14,7 +14,7 @@ from amg_cli.batch.images import Source
 from amg_cli.batch.reading import Reading, read_picture
 from amg_cli.core.drawing import draw_within
 from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
-from amg_cli.formats.pictures import save
+from amg_cli.formats.pictures import save_rgb
 from amg_cli.formats.result import Result
 
 EVERY_S = 1.0  # from the end of one drawing to the next, so that a run has half its time at least
@@ -123,7 +123,7 @@ def _draw(result: Result, path: Path, reading: Reading) -> None:
     if os.path.realpath(path) == os.path.realpath(result.source):  # one that has just arrived
         raise OutputError(path, "is one of the images")
     with committed(path, overwrite=True) as new:
-        save(new, drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        save_rgb(new, drawn, JPEG_QUALITY)
 
 
 def _as_warning(path: Path, error: Exception) -> AmgError:

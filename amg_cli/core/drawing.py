@@ -61,9 +61,15 @@ def scaled(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     scale = side_px / max(height, width)
     if scale >= 1:
         return pixels
-    small = max(1, round(width * scale)), max(1, round(height * scale))
+    wide_high = scaled_hw((height, width), scale)[::-1]
     whole = np.ascontiguousarray(pixels)
-    return np.asarray(cv2.resize(whole, small, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(whole, wide_high, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def scaled_hw(size_hw: Sequence[int], scale: float) -> tuple[int, int]:
+    """The height and width that a size becomes, each at least a pixel."""
+    height, width = (max(1, round(side * scale)) for side in size_hw)
+    return height, width
 
 
 def draw_small(

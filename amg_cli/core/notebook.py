@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.core.drawing import draw_small, small_cover
+from amg_cli.core.drawing import draw_small, scaled_hw, small_cover
 from amg_cli.core.mask import Mask
 
 MASK_PX, MASKS_PX = 480, 640  # the longest sides
@@ -28,7 +28,7 @@ def png_of_mask(mask: Mask) -> bytes:
     longest = max(x1 - x0, y1 - y0) + 1
     # The window may begin and end inside a pixel of the small image, so it can have one more.
     most = MASK_PX - 2 * MARGIN_PX - 2
-    _, white = small_cover(mask, _scaled_hw(mask.rle["size"], min(1.0, most / longest)))
+    _, white = small_cover(mask, scaled_hw(mask.rle["size"], min(1.0, most / longest)))
     times = max(1, LEAST_PX // max(white.shape))
     white = white.repeat(times, axis=0).repeat(times, axis=1)
     return _png(np.pad(white, MARGIN_PX))
@@ -43,7 +43,7 @@ def png_of_masks(masks: Sequence[Mask]) -> bytes | None:
     if len(sizes) != 1:
         return None
     (size_hw,) = sizes
-    height, width = _scaled_hw(size_hw, min(1.0, MASKS_PX / max(size_hw)))
+    height, width = scaled_hw(size_hw, min(1.0, MASKS_PX / max(size_hw)))
     ground = np.full((height, width, 3), GROUND, np.uint8)
     return _png(draw_small(ground, masks, 1, OPACITY)[..., ::-1])
 
@@ -64,16 +64,11 @@ def png_of_predictions(masks: NDArray[Any]) -> bytes | None:
 def _cell(mask: NDArray[Any]) -> NDArray[np.uint8]:
     """One mask (H, W) in its frame, with the gap to the next at its right and below. Grey."""
     inside = mask if mask.dtype == np.bool_ else mask > 0
-    height, width = _scaled_hw(mask.shape, min(1.0, CELL_PX / max(mask.shape)))
+    height, width = scaled_hw(mask.shape, min(1.0, CELL_PX / max(mask.shape)))
     white = np.ascontiguousarray(inside).view(np.uint8) * np.uint8(255)
     small = cv2.resize(white, (width, height), interpolation=cv2.INTER_AREA)
     framed = np.pad(small, 1, constant_values=FRAME)
     return np.pad(framed, (0, GAP_PX), constant_values=GROUND)
-
-
-def _scaled_hw(size_hw: Sequence[int], scale: float) -> tuple[int, int]:
-    height, width = (max(1, round(side * scale)) for side in size_hw)
-    return height, width
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
-
 from amg_cli.core.drawing import draw
 from amg_cli.formats.format import ImageFormat, Output
-from amg_cli.formats.pictures import save
+from amg_cli.formats.pictures import save_rgb
 from amg_cli.formats.result import Result
 
 JPEG_QUALITY = 92
@@ -16,8 +14,7 @@ def write(result: Result, output: Output) -> None:
     """An image's file. Raises ValueError without its pixels."""
     if result.image_rgb is None:
         raise ValueError("the photograph is needed")
-    drawn = draw(result.image_rgb, result.masks)
-    save(output.path, drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    save_rgb(output.path, draw(result.image_rgb, result.masks), JPEG_QUALITY)
 
 
 FORMAT = ImageFormat(suffix=".jpg", write=write, folder="overlay", needs_image=True)

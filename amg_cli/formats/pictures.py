@@ -10,6 +10,11 @@ import cv2
 from numpy.typing import NDArray
 
 
+def save_rgb(path: Path, pixels_rgb: NDArray[Any], jpeg_quality: int) -> None:
+    """As `save`, of RGB. jpeg_quality: 0 to 100, where the suffix is of a JPEG"""
+    save(path, pixels_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+
+
 def save(path: Path, pixels: NDArray[Any], options: Sequence[int] = ()) -> None:
     """Write a picture, BGR, in the format that the path's suffix names.
 

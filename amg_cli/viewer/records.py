@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from amg_cli.core.candidates import Candidates
-from amg_cli.core.mask import Mask
+from amg_cli.core.mask import Mask, numbered
 
 LEVEL = 1  # of zlib: most of what it saves, in a fraction of its default's time
 
 # What a mask may not have; a column is left out where none of an image's masks has it.
-_OPTIONAL = ("pred_iou", "stability_score", "id", "parent", "category", "category_score")
+_OPTIONAL = ("pred_iou", "stability_score", "parent", "category", "category_score")
 
 
-def of_masks(masks: Sequence[Mask], numbers: Sequence[int]) -> dict[str, Any]:
-    """The columns of a run's masks. numbers: of each, as files and other masks name it"""
+def of_masks(masks: Sequence[Mask]) -> dict[str, Any]:
+    """The columns of a run's masks; `id` is each one's number, as files and other masks have it."""
     columns: dict[str, Any] = {
+        "id": [number for number, _ in numbered(masks)],
         "rle": _deflated(mask.rle["counts"] for mask in masks),
         "box": [list(mask.box_xyxy) for mask in masks],
         "area": [mask.area_px for mask in masks],
@@ -30,7 +31,7 @@ def of_masks(masks: Sequence[Mask], numbers: Sequence[int]) -> dict[str, Any]:
         values = [getattr(mask, name) for mask in masks]
         if any(value is not None for value in values):
             columns[name] = [_short(value) for value in values]
-    return columns | {"id": list(numbers)}
+    return columns
 
 
 def of_candidates(candidates: Candidates) -> dict[str, Any]:

@@ -24,15 +24,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from amg_cli.core.config import GenerationConfig, settings_of_selecting
 from amg_cli.core.drawing import scaled
 from amg_cli.core.errors import ImageError
-from amg_cli.core.mask import Mask, numbered
-from amg_cli.formats.pictures import save
+from amg_cli.core.mask import Mask
+from amg_cli.formats.pictures import save_rgb
 from amg_cli.formats.result import Result
 from amg_cli.viewer.pictures import thumbnail
 from amg_cli.viewer.records import names_of, of_candidates, of_masks
@@ -144,27 +142,24 @@ class _Line:
 
 def _write_image(key: int, found: Pictured, folder: Path, about: About) -> _Line:
     result, floors = found.result, (0.0, 0.0)
-    numbers = [number for number, _ in result.numbered]
     if about.of_candidates and result.candidates is not None:
         columns = of_candidates(result.candidates)
         kept_over = result.candidates.proposed_with
         if kept_over is not None:
             floors = kept_over.pred_iou_thresh, kept_over.stability_score_thresh
     else:
-        columns = of_masks(result.masks, numbers)
+        columns = of_masks(result.masks)
     record: dict[str, Any] = {"hw": result.image_hw, "masks": columns}
     if found.against is not None:
-        record["against"] = of_masks(
-            found.against, [number for number, _ in numbered(found.against)]
-        )
+        record["against"] = of_masks(found.against)
     text = _json(record)
     (folder / f"data/{key}.js").write_text(f"amg.receive({key},{text});\n", encoding="ascii")
     pixels = result.image_rgb
     if pixels is not None:
         small = thumbnail(pixels, result.masks, THUMBNAIL_PX)
-        _save(folder / f"thumbnails/{key}.jpg", small, THUMBNAIL_QUALITY)
-        _save(folder / f"photos/{key}.jpg", scaled(pixels, about.photo_px), PHOTO_QUALITY)
-    facts = _facts(key, result.file_name, len(numbers), pixels is not None)
+        save_rgb(folder / f"thumbnails/{key}.jpg", small, THUMBNAIL_QUALITY)
+        save_rgb(folder / f"photos/{key}.jpg", scaled(pixels, about.photo_px), PHOTO_QUALITY)
+    facts = _facts(key, result.file_name, len(result.masks), pixels is not None)
     # What a browser remembers of masks is of these, wherever they are, and of no others.
     facts["hash"] = _hash(result.file_name + text)
     if found.alone is not None:
@@ -229,10 +224,6 @@ def _ranges() -> dict[str, tuple[float | None, float | None]]:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _save(path: Path, pixels_rgb: NDArray[np.uint8], quality: int) -> None:
-    save(path, pixels_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def _json(values: Any) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from amg_cli.core.host import in_own_precision
 from amg_cli.models.configs import HqTwoWayConfig
-from amg_cli.models.decoders.two_way import Canvas, TwoWayDecoder
+from amg_cli.models.decoders.two_way import Canvas, TwoWayDecoder, kernels_of
 from amg_cli.models.fast.factors import Base
 from amg_cli.models.fast.hq_upscaling import HqUpscaling, grown
 from amg_cli.models.fast.upscaling import Drawing, FastUpscaling, Layout
@@ -88,8 +88,7 @@ class HqTwoWayDecoder(TwoWayDecoder):
 
         chosen: which of SAM's masks
         """
-        of_mask = [mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        every = torch.stack(of_mask, dim=1)
+        every = kernels_of(self.output_hypernetworks_mlps, mask_tokens)
         of_sam = every.gather(1, chosen[..., None].expand(-1, -1, every.shape[2]))
         if self.config.hq_token_only:
             of_sam = torch.zeros_like(of_sam)

@@ -6,7 +6,7 @@ Shape letters are those of `amg_cli.models.kinds`; L counts embedding cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
@@ -239,6 +239,11 @@ class TwoWayDecoder(nn.Module):
         )
 
 
+def kernels_of(hypernetworks: Iterable[nn.Module], mask_tokens: Tensor) -> Tensor:
+    """What masks weigh pixels by: each token by its own network. (N, M, C) -> (N, M, C / 8)."""
+    return torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(hypernetworks)], dim=1)
+
+
 def _asked(multimask: bool) -> slice:
     """Which of the masks are asked for: those of an ambiguous prompt, or that of a clear one."""
     return slice(1, None) if multimask else slice(0, 1)
@@ -261,7 +266,4 @@ class TwoWayDecoded:
     @in_own_precision
     def logits(self, keep: Tensor | None = None) -> Tensor:
         """As `Decoded`."""
-        kernels = torch.stack(
-            [mlp(self.mask_tokens[:, i]) for i, mlp in enumerate(self.hypernetworks)], dim=1
-        )
-        return self.canvas.draw(kernels, keep)
+        return self.canvas.draw(kernels_of(self.hypernetworks, self.mask_tokens), keep)

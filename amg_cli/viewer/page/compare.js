@@ -3,19 +3,26 @@
 {
   const SHOWN = { all: "All", both: "In both", one: "Only in one" };
 
-  /** Pairs of masks, one to one, the best overlap first. -> the indices on each side that have one */
-  amg.matched = (left, right, thresh) => {
+  const LEAST_IOU = 0.5; // the lowest that the slider asks for
+
+  /** All pairs of masks that may be the same, [left, right, IoU], the best overlap first. */
+  amg.overlaps = (left, right) => {
     const pairs = [];
     for (const i of left.indices) {
       for (const j of right.indices) {
         const common = amg.commonOf(left, i, right, j);
         const iou = common / (left.columns.area[i] + right.columns.area[j] - common);
-        if (iou >= thresh) pairs.push([i, j, iou]);
+        if (iou >= LEAST_IOU) pairs.push([i, j, iou]);
       }
     }
-    pairs.sort((a, b) => b[2] - a[2] || a[0] - b[0] || a[1] - b[1]);
+    return pairs.sort((a, b) => b[2] - a[2] || a[0] - b[0] || a[1] - b[1]);
+  };
+
+  /** Pairs one to one, of those over an IoU. -> the indices on each side that have a partner */
+  amg.matched = (overlaps, thresh) => {
     const found = [new Set(), new Set()];
-    for (const [i, j] of pairs) {
+    for (const [i, j, iou] of overlaps) {
+      if (iou < thresh) break;
       if (found[0].has(i) || found[1].has(j)) continue;
       found[0].add(i);
       found[1].add(j);
@@ -26,8 +33,7 @@
   /** Pixels in common of masks of two runs. */
   amg.commonOf = (left, i, right, j) => {
     const [a, b] = [left.columns.box[i], right.columns.box[j]];
-    const touch = a[0] <= b[2] && b[0] <= a[2] && a[1] <= b[3] && b[1] <= a[3];
-    return touch ? amg.rle.common(left.runs(i), right.runs(j)) : 0;
+    return amg.boxesTouch(a, b) ? amg.rle.common(left.runs(i), right.runs(j)) : 0;
   };
 
   amg.ComparePage = class {
@@ -67,7 +73,7 @@
         };
         return amg.element("label", {}, radio, ` ${text}`);
       });
-      const slider = amg.element("input", { type: "range", min: 0.5, max: 1, step: 0.01, value: this.thresh });
+      const slider = amg.element("input", { type: "range", min: LEAST_IOU, max: 1, step: 0.01, value: this.thresh });
       const text = amg.element("output", { textContent: this.thresh.toFixed(2) });
       slider.oninput = () => {
         this.thresh = Number(slider.value);
@@ -86,6 +92,7 @@
       if (this.wanted !== key) return;
       const sides = [record.masks, record.against];
       this.masks = sides.map((columns) => new amg.Masks(columns, record.hw));
+      this.overlaps = amg.overlaps(...this.masks);
       this.views.forEach((view, side) => {
         view.numberOf = (i) => this.masks[side].number(i);
         view.open(this.masks[side], photo);
@@ -96,7 +103,7 @@
 
     update() {
       if (!this.masks) return;
-      const both = amg.matched(...this.masks, this.thresh);
+      const both = amg.matched(this.overlaps, this.thresh);
       this.views.forEach((view, side) => {
         const { indices, count } = this.masks[side];
         const wanted = {

@@ -72,8 +72,7 @@ amg.Masks = class {
 
   /** Whether the boxes of two masks have a pixel in common. */
   touch(i, j) {
-    const [a, b] = [this.columns.box[i], this.columns.box[j]];
-    return a[0] <= b[2] && b[0] <= a[2] && a[1] <= b[3] && b[1] <= a[3];
+    return amg.boxesTouch(this.columns.box[i], this.columns.box[j]);
   }
 
   /** Of masks listed smallest first, those that hold a pixel. */
@@ -86,5 +85,8 @@ amg.Masks = class {
     });
   }
 };
+
+/** Whether two boxes have a pixel in common. */
+amg.boxesTouch = (a, b) => a[0] <= b[2] && b[0] <= a[2] && a[1] <= b[3] && b[1] <= a[3];
 
 amg.boxArea = ([left, top, right, bottom]) => (right - left) * (bottom - top);
