@@ -54,6 +54,11 @@ def browser():
         yield found
 
 
+def larger(*sizes: str) -> list[object]:
+    """Parameters of a test that are larger sizes of what it tests in a smaller one too."""
+    return [pytest.param(size, marks=pytest.mark.larger) for size in sizes]
+
+
 def shared(path: str) -> Path:
     """A file of the shared material; without it, the test is skipped."""
     if not (SHARED / path).exists():

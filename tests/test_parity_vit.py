@@ -11,7 +11,7 @@ from amg_cli.models.prompt_encoder import Prompts
 from amg_cli.models.sam import Sam
 from amg_cli.weights.zoo import ZOO
 from tests.comparing import assert_same
-from tests.conftest import GOLDENS, TINY, with_seeded_weights
+from tests.conftest import GOLDENS, TINY, larger, with_seeded_weights
 from tests.goldens import seeded
 from tests.stand_ins import TINY_VIT
 
@@ -122,7 +122,7 @@ def test_drop_rates_act_in_training_only():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
+@pytest.mark.parametrize("name", ["vit_b", *larger("vit_l", "vit_h")])
 @torch.inference_mode()
 def test_the_full_size_network_is_the_published_one(name):
     golden = golden_of(name)

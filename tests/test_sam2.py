@@ -25,7 +25,7 @@ from amg_cli.weights.layouts import to_official
 from amg_cli.weights.loading import load_model
 from amg_cli.weights.zoo import ZOO, KnownModel, find_known
 from tests.command import amg
-from tests.conftest import GOLDENS
+from tests.conftest import GOLDENS, larger
 from tests.goldens import seeded
 from tests.published import (
     KINDS_BY_HAND,
@@ -343,7 +343,7 @@ def test_another_input_size_needs_no_other_weights(state, row, tmp_path, noise):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["t", "s", "b+", "l"])
+@pytest.mark.parametrize("size", ["t", *larger("s", "b+", "l")])
 @torch.inference_mode()
 def test_the_full_size_networks_are_the_published_ones(size):
     golden = np.load(FOLDER / "full.npz")

@@ -108,7 +108,7 @@ def _stored(
         raise ValueError("its parts do not fit together")
     lengths = np.empty_like(places)
     lengths[places] = rows["length"]
-    return StoredRles(size_hw, Blocks(text, ends, lengths.cumsum(dtype=np.int64)), places)
+    return StoredRles(Blocks(size_hw, text, ends, lengths.cumsum(dtype=np.int64)), places)
 
 
 def _column(values: NDArray[Any]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -17,44 +18,47 @@ BLOCK = 16  # RLEs that are deflated together
 
 @dataclass
 class Blocks:
-    """The counts of N RLEs, in order, BLOCK of them together.
+    """N RLEs of one size, in order, BLOCK of them together.
 
-    deflated: all blocks, one after another
+    deflated: the counts of all blocks, one after another
     bounds:   where each block begins in that, and where the last ends
     ends:     (N,), where each RLE's counts end in the text of all
     """
 
+    size_hw: tuple[int, int]
     deflated: bytes
     bounds: Sequence[int]
     ends: NDArray[np.int64]
-    _texts: dict[int, tuple[str, list[int]]] = field(default_factory=dict)
+    _inflated: dict[int, list[Rle]] = field(default_factory=dict)
 
-    def counts(self, place: int) -> str:
-        """Those of one RLE."""
+    def rle(self, place: int) -> Rle:
+        """One of them. Asked for again, as in suppression, it is the same."""
         block, row = divmod(place, BLOCK)
-        text, edges = self._texts.get(block) or self._inflated(block)
-        return text[edges[row] : edges[row + 1]]
+        rles = self._inflated.get(block)
+        if rles is None:
+            rles = self._inflated[block] = self._block(block)
+        return rles[row]
 
-    def _inflated(self, block: int) -> tuple[str, list[int]]:
-        """A block's text, and where in it each RLE begins, and the last ends."""
+    def _block(self, block: int) -> list[Rle]:
         first = block * BLOCK
         start = int(self.ends[first - 1]) if first else 0
         deflated = self.deflated[self.bounds[block] : self.bounds[block + 1]]
+        text = zlib.decompress(deflated).decode("ascii")
         edges = [0, *(self.ends[first : first + BLOCK] - start).tolist()]
-        self._texts[block] = zlib.decompress(deflated).decode("ascii"), edges
-        return self._texts[block]
+        size = list(self.size_hw)
+        return [{"size": size, "counts": text[begin:end]} for begin, end in pairwise(edges)]
 
 
 class StoredRles(Sequence[Rle]):
-    """Some of the RLEs of `Blocks`, all of one size, in any order."""
+    """Some of the RLEs of `Blocks`, in any order."""
 
-    def __init__(self, size_hw: tuple[int, int], blocks: Blocks, places: NDArray[np.int32]) -> None:
+    def __init__(self, blocks: Blocks, places: NDArray[np.int32]) -> None:
         """places: (N,), of each in the blocks"""
-        self._size_hw, self._blocks, self._places = size_hw, blocks, places
+        self._blocks, self._places = blocks, places
 
     def take(self, indices: Sequence[int]) -> StoredRles:
         """Those at `indices`, in that order; nothing is inflated yet."""
-        return StoredRles(self._size_hw, self._blocks, self._places[list(indices)])
+        return StoredRles(self._blocks, self._places[list(indices)])
 
     def __len__(self) -> int:
         return len(self._places)
@@ -67,6 +71,5 @@ class StoredRles(Sequence[Rle]):
 
     def __getitem__(self, index: int | slice) -> Rle | Sequence[Rle]:
         if isinstance(index, slice):
-            return StoredRles(self._size_hw, self._blocks, self._places[index])
-        counts = self._blocks.counts(int(self._places[index]))
-        return {"size": list(self._size_hw), "counts": counts}
+            return StoredRles(self._blocks, self._places[index])
+        return self._blocks.rle(int(self._places[index]))

@@ -29,7 +29,7 @@ def mask_nms(candidates: Candidates, scores: Tensor, iou_thresh: float) -> Tenso
     masks are compared.
     """
     order = torch.sort(scores, descending=True, stable=True).indices.numpy()
-    rles = candidates.rles
+    rles, places = candidates.rles, order.tolist()
     boxes = candidates.boxes_xyxy.numpy()[order].astype(np.float64)
     areas = candidates.areas_px.numpy()[order].astype(np.float64)
     alive = np.ones(len(order), dtype=bool)
@@ -39,7 +39,8 @@ def mask_nms(candidates: Candidates, scores: Tensor, iou_thresh: float) -> Tenso
         later = i + 1 + np.flatnonzero(alive[i + 1 :])
         near = later[_most_iou(boxes[i], areas[i], boxes[later], areas[later]) > iou_thresh]
         if len(near):
-            found = rle_codec.shares([rles[order[j]] for j in near], [rles[order[i]]])[:, 0]
+            others = [rles[places[j]] for j in near.tolist()]
+            found = rle_codec.shares(others, [rles[places[i]]])[:, 0]
             alive[near[found > iou_thresh]] = False
     return torch.from_numpy(order[alive])
 
