@@ -184,7 +184,12 @@ class GenerationConfig:
         0, "Fill holes and drop islands smaller than this, in pixels; 0 leaves masks alone.",
         low=0,
     )  # fmt: skip
-    # What the reference does not have.
+    # What the reference does not have: SAM 2's generator has it, by this name.
+    use_m2m: bool = _proposing(
+        False, "Refine every mask before thresholds see it: it is prompted with once more, beside "
+        "its point. Takes a few times as long.",
+    )  # fmt: skip
+    # What neither has.
     nms: str = _beyond(
         "box", "What duplicates are found by at the two thresholds: boxes, as in the reference, or "
         "masks, so that a stray pixel saves none; off keeps all.", choices=("box", "mask", "off"),

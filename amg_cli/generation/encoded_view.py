@@ -34,9 +34,11 @@ class EncodedView:
     image_hw: tuple[int, int]
 
     @staticmethod
-    def of(model: Sam, image_rgb: NDArray[np.uint8], view: View) -> EncodedView:
-        """Cut and encode a view. image_rgb (H, W, 3)."""
-        encoded = encode_image(model, view.crop.cut(image_rgb), draw_padding=False)
+    def of(
+        model: Sam, image_rgb: NDArray[np.uint8], view: View, draw_padding: bool = False
+    ) -> EncodedView:
+        """Cut and encode a view. image_rgb (H, W, 3); draw_padding: as of `encode_image`."""
+        encoded = encode_image(model, view.crop.cut(image_rgb), draw_padding=draw_padding)
         return EncodedView(view, encoded, view.points_xy, (image_rgb.shape[0], image_rgb.shape[1]))
 
     @property

@@ -25,7 +25,9 @@ from amg_cli.core.config import GenerationConfig
 from amg_cli.core.rle import Rle
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.encoded_view import EncodedView
+from amg_cli.generation.refining import refined
 from amg_cli.generation.select import allowed, high_pred_iou, is_stable, staying_within
+from amg_cli.models.kinds import Decoded
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Sam
 
@@ -116,7 +118,7 @@ def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -
     size = -(-BATCHES_A_ROUND * config.points_per_batch // group) * group
     parts, found = [], []
     for first in range(0, nb_padded, size):
-        scores, low_res = draw(model, crop, points_xy[first : first + size], group)
+        scores, low_res = draw(model, crop, points_xy[first : first + size], group, config.use_m2m)
         drawn = _likely(scores, low_res, first, config, len(crop.points_xy))
         measured = measure(drawn.low_res, crop, threshold, config).cpu()
         passing = _passing(measured, crop, config)
@@ -140,18 +142,21 @@ def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -
 
 
 def draw(
-    model: Sam, crop: EncodedView, points_xy: Tensor, group: int
+    model: Sam, crop: EncodedView, points_xy: Tensor, group: int, use_m2m: bool = False
 ) -> tuple[Tensor, list[Tensor]]:
     """Draw every mask of N points, whole groups. Nothing here waits for the device.
 
-    points_xy: (N, 2), of the model's input, on the device
+    points_xy: (N, 2), of the model's input, on the device; use_m2m: as of `GenerationConfig`
     -> scores (N, M); of each group's masks logits (group * M, h, w)
     """
     scores, drawn = [], []
     labels = torch.full((group, 1), FOREGROUND, dtype=torch.int64, device=points_xy.device)
     for points in torch.split(points_xy, group):
         with timed("prompts"):
-            decoded = model.decode(crop.embedding, Prompts(points[:, None], labels))
+            prompts = Prompts(points[:, None], labels)
+            decoded: Decoded = model.decode(crop.embedding, prompts)
+        if use_m2m:
+            decoded = refined(model, crop.embedding, prompts, decoded)
         with timed("logits"):
             drawn.append(decoded.logits())
         scores.append(decoded.scores)
