@@ -37,6 +37,7 @@ def as_on_a_gpu(monkeypatch):
         {"points_per_side": 5, "crop_n_layers": 1},
         {"points_per_side": 9, "pred_iou_thresh": "median", "stability_score_thresh": "median"},
         {"points_per_side": 5, "min_mask_region_area": 20},
+        {"points_per_side": 5, "crop_n_layers": 1, "use_m2m": True},
     ],
 )
 @pytest.mark.parametrize(
@@ -98,8 +99,9 @@ def test_what_is_selected_of_all_candidates_is_what_generate_gives(nms, noise, a
     assert_same_masks(select(candidates, config), generate(noise, model, config))
 
 
+@pytest.mark.parametrize("use_m2m", [False, True])
 @pytest.mark.parametrize("decoder", ["fast", "plain"])
-def test_nothing_waits_for_the_device(decoder):
+def test_nothing_waits_for_the_device(decoder, use_m2m):
     """Tensors of the meta device have no values: whoever asks for one gets an error."""
     model = wide_model().to("meta")
     pixels = torch.zeros(1, 3, 64, 64, device="meta")
@@ -111,7 +113,7 @@ def test_nothing_waits_for_the_device(decoder):
         frame = EncodedView.of(Discs(), np.zeros((60, 90, 3), np.uint8), view).frame
         encoded = EncodedView(view, Encoded(frame, embedding), view.unit_grid, (60, 90))
         points = encoded.input_xy().to("meta")
-        scores, drawn = on_device.draw(model, encoded, points, 64)
+        scores, drawn = on_device.draw(model, encoded, points, 64, use_m2m)
         measured = on_device.measure(torch.cat(drawn), encoded, 0.0, config)
     assert [low_res.shape for low_res in drawn] == 4 * [(192, 16, 16)]
     assert (scores.shape, measured.boxes_xyxy.shape) == ((256, 3), (768, 4))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from amg_cli import Prompts, encode_image, generate, predict
+from amg_cli import Prompts, encode_image, generate, predict, propose
 from amg_cli.core.errors import ConfigError, WeightsError
 from amg_cli.core.frame import Frame
 from amg_cli.generation.drawing import draw_masks
@@ -163,6 +163,26 @@ def test_a_mask_that_is_prompted_with_once_more_is_the_published_one(golden, mod
             torch.testing.assert_close(again.logits(keep), logits[-1][keep.flatten()])
     assert_same(golden, "m2m.scores", torch.cat(scores).flatten())
     assert_same(golden, "m2m.logits", encoded.frame.to_image_logits(torch.cat(logits)))
+
+
+@pytest.mark.parametrize("threshold", [0.35, 0.6])
+def test_what_cannot_pass_is_not_drawn_and_all_else_is_as_it_was(model, threshold, monkeypatch):
+    image = np.ascontiguousarray(chelsea()[60:180, 90:250])
+    config = settings(points_per_side=4, use_m2m=True)
+    every = propose(model, image, config)
+    nb_drawn, draw = [], FastCanvas.draw
+
+    def counting(canvas, kernels, keep):
+        nb_drawn.append(kernels.shape[0] if keep is None else int(keep.any(dim=1).sum()))
+        return draw(canvas, kernels, keep)
+
+    monkeypatch.setattr(FastCanvas, "draw", counting)
+    some = propose(model, image, dataclasses.replace(config, pred_iou_thresh=threshold))
+    over = every.pred_iou > threshold
+    assert 0 < over.sum() < len(every)
+    assert torch.equal(some.pred_iou, every.pred_iou[over])
+    assert some.rles == every[over].rles
+    assert sum(nb_drawn) < 16 + 48
 
 
 # What is its own

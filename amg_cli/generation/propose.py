@@ -170,7 +170,8 @@ def _decode(
             prompts = Prompts(padded[:, None].to(model.device), labels.to(model.device))
             decoded = model.decode(crop.embedding, prompts)
         if config.use_m2m:
-            decoded = refined(model, crop.embedding, prompts, decoded)
+            least = config.pred_iou_thresh if config.pred_iou_thresh > 0 else None
+            decoded = refined(model, crop.embedding, prompts, decoded, over=least)
         keep = high_pred_iou(decoded.scores, config)
         keep[len(group) :] = False
         with timed("logits"):

@@ -37,7 +37,13 @@ class Refined:
         return torch.cat(drawn)
 
 
-def refined(model: Sam, embedding: Embedding, prompts: Prompts, decoded: Decoded) -> Refined:
+def refined(
+    model: Sam,
+    embedding: Embedding,
+    prompts: Prompts,
+    decoded: Decoded,
+    over: float | None = None,
+) -> Refined:
     """Prompt once more by each of the M masks of N points, together with the mask's own point.
 
     Each gives one mask, with a score of its own: those of `decoded` decide nothing. So all of its
@@ -45,6 +51,7 @@ def refined(model: Sam, embedding: Embedding, prompts: Prompts, decoded: Decoded
 
     embedding: whose padding is drawn, as masks are of the whole input
     prompts: N points, by which `decoded` was found
+    over: as of `Decoder`
     """
     with timed("logits"):
         masks = model.as_prompts(decoded.logits())[:, None]
@@ -58,6 +65,6 @@ def refined(model: Sam, embedding: Embedding, prompts: Prompts, decoded: Decoded
     for again in zip(points_xy, labels, torch.split(masks, count), strict=True):
         with timed("prompts"):
             asked = Prompts(*again[:2], masks=again[2])
-            parts.append(model.decode(embedding, asked, multimask=False))
+            parts.append(model.decode(embedding, asked, multimask=False, over=over))
     scores = torch.cat([part.scores for part in parts])
     return Refined(scores.view(count, nb_masks), parts)
