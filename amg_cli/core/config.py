@@ -186,8 +186,8 @@ class GenerationConfig:
     )  # fmt: skip
     # What the reference does not have: SAM 2's generator has it, by this name.
     use_m2m: bool = _proposing(
-        False, "Refine every mask before thresholds see it: it is prompted with once more, beside "
-        "its point. Takes a few times as long.",
+        False, "Give every mask back to the model, beside its point, and take the mask that comes "
+        "of it, as SAM 2's generator can. Takes two or three times as long.",
     )  # fmt: skip
     # What neither has.
     nms: str = _beyond(
