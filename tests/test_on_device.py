@@ -37,7 +37,7 @@ def as_on_a_gpu(monkeypatch):
         {"points_per_side": 5, "crop_n_layers": 1},
         {"points_per_side": 9, "pred_iou_thresh": "median", "stability_score_thresh": "median"},
         {"points_per_side": 5, "min_mask_region_area": 20},
-        {"points_per_side": 5, "crop_n_layers": 1, "use_m2m": True},
+        {"points_per_side": 5, "use_m2m": True},
     ],
 )
 @pytest.mark.parametrize(

@@ -165,11 +165,11 @@ def test_a_mask_that_is_prompted_with_once_more_is_the_published_one(golden, mod
     assert_same(golden, "m2m.logits", encoded.frame.to_image_logits(torch.cat(logits)))
 
 
-@pytest.mark.parametrize("threshold", [0.35, 0.6])
-def test_what_cannot_pass_is_not_drawn_and_all_else_is_as_it_was(model, threshold, monkeypatch):
+def test_what_cannot_pass_is_not_drawn_and_all_else_is_as_it_was(model, monkeypatch):
     image = np.ascontiguousarray(chelsea()[60:180, 90:250])
     config = settings(points_per_side=4, use_m2m=True)
     every = propose(model, image, config)
+    threshold = float(every.pred_iou.quantile(0.8))
     nb_drawn, draw = [], FastCanvas.draw
 
     def counting(canvas, kernels, keep):
@@ -182,7 +182,9 @@ def test_what_cannot_pass_is_not_drawn_and_all_else_is_as_it_was(model, threshol
     assert 0 < over.sum() < len(every)
     assert torch.equal(some.pred_iou, every.pred_iou[over])
     assert some.rles == every[over].rles
-    assert sum(nb_drawn) < 16 + 48
+    first, *again = nb_drawn
+    assert first == 64  # a group, the last of which are padding
+    assert 0 < sum(again) < 3 * first
 
 
 # What is its own
