@@ -111,9 +111,10 @@ def test_nothing_waits_for_the_device(decoder, use_m2m):
         config = dataclasses.replace(KEEP_ALL, points_per_side=16)
         (view,) = views((60, 90), config)
         frame = EncodedView.of(Discs(), np.zeros((60, 90, 3), np.uint8), view).frame
-        encoded = EncodedView(view, Encoded(frame, embedding), view.unit_grid, (60, 90))
+        again = embedding if use_m2m else None
+        encoded = EncodedView(view, Encoded(frame, embedding), view.unit_grid, (60, 90), again)
         points = encoded.input_xy().to("meta")
-        scores, drawn = on_device.draw(model, encoded, points, 64, use_m2m)
+        scores, drawn = on_device.draw(model, encoded, points, 64)
         measured = on_device.measure(torch.cat(drawn), encoded, 0.0, config)
     assert [low_res.shape for low_res in drawn] == 4 * [(192, 16, 16)]
     assert (scores.shape, measured.boxes_xyxy.shape) == ((256, 3), (768, 4))

@@ -1,21 +1,24 @@
 """`use_m2m`: every mask of a point prompts once more. Against the published code: `test_sam2`."""
 
 import dataclasses
-from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 
 from amg_cli import GenerationConfig, Prompts, encode_image, generate, predict, propose, select
 from amg_cli.core import rle as rle_codec
+from amg_cli.generation.encoded_view import EncodedView
+from amg_cli.generation.refining import refined
+from amg_cli.generation.views import views
+from amg_cli.models.fast.upscaling import UNDRAWN
+from amg_cli.models.prompt_encoder import Prompts as InputPrompts
 from amg_cli.segment_anything import SamAutomaticMaskGenerator
 from amg_cli.tasks.edges import edges
 from tests.command import FEW_POINTS, SMALL_MODEL, amg, files_under, save
 from tests.comparing import assert_same_masks
 from tests.stand_ins import settings, wide_model
 from tests.test_propose import assert_identical
-
-module = import_module("amg_cli.generation.propose")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,20 @@ def test_the_masks_are_those_of_a_second_prompt_by_hand(model, noise, shape):
             assert np.count_nonzero(ours != mask) <= 2
     first = propose(model, image, settings(points_per_side=2))
     assert first.pred_iou.tolist() != found.pred_iou.tolist()
+
+
+def test_padding_is_drawn_of_masks_that_prompt_and_of_no_others(model, noise):
+    (view,) = views(noise.shape[:2], settings(points_per_side=2))
+    crop = EncodedView.of(model, noise, view, use_m2m=True)
+    asked = InputPrompts(crop.input_xy()[:, None], torch.ones(4, 1, dtype=torch.int64))
+    with torch.inference_mode():
+        first = model.decode(crop.embedding, asked)
+        again = refined(model, crop.for_masks, asked, first)
+        assert not (first.logits() == UNDRAWN).any()
+        undrawn = again.logits() == UNDRAWN
+    assert undrawn.any()
+    assert (undrawn == undrawn[0]).all()
+    assert EncodedView.of(model, noise, view).for_masks is None
 
 
 def test_thresholds_go_by_the_second_score(model, noise):

@@ -118,7 +118,7 @@ def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -
     size = -(-BATCHES_A_ROUND * config.points_per_batch // group) * group
     parts, found = [], []
     for first in range(0, nb_padded, size):
-        scores, low_res = draw(model, crop, points_xy[first : first + size], group, config.use_m2m)
+        scores, low_res = draw(model, crop, points_xy[first : first + size], group)
         drawn = _likely(scores, low_res, first, config, len(crop.points_xy))
         measured = measure(drawn.low_res, crop, threshold, config).cpu()
         passing = _passing(measured, crop, config)
@@ -142,11 +142,11 @@ def propose_on_device(model: Sam, crop: EncodedView, config: GenerationConfig) -
 
 
 def draw(
-    model: Sam, crop: EncodedView, points_xy: Tensor, group: int, use_m2m: bool = False
+    model: Sam, crop: EncodedView, points_xy: Tensor, group: int
 ) -> tuple[Tensor, list[Tensor]]:
     """Draw every mask of N points, whole groups. Nothing here waits for the device.
 
-    points_xy: (N, 2), of the model's input, on the device; use_m2m: as of `GenerationConfig`
+    points_xy: (N, 2), of the model's input, on the device
     -> scores (N, M); of each group's masks logits (group * M, h, w)
     """
     scores, drawn = [], []
@@ -155,8 +155,8 @@ def draw(
         with timed("prompts"):
             prompts = Prompts(points[:, None], labels)
             decoded: Decoded = model.decode(crop.embedding, prompts)
-        if use_m2m:
-            decoded = refined(model, crop.embedding, prompts, decoded)
+        if crop.for_masks is not None:
+            decoded = refined(model, crop.for_masks, prompts, decoded)
         with timed("logits"):
             drawn.append(decoded.logits())
         scores.append(decoded.scores)

@@ -95,7 +95,7 @@ def candidates_for(
     for view in looks:
         if not len(view.unit_grid):  # all of its points lie out of the region
             continue
-        encoded = EncodedView.of(model, pixels, view, draw_padding=config.use_m2m)
+        encoded = EncodedView.of(model, pixels, view, use_m2m=config.use_m2m)
         if is_cpu(model.device):
             parts += _propose_on_cpu(model, encoded, config)
         else:
@@ -169,9 +169,9 @@ def _decode(
         with timed("prompts"):
             prompts = Prompts(padded[:, None].to(model.device), labels.to(model.device))
             decoded = model.decode(crop.embedding, prompts)
-        if config.use_m2m:
+        if crop.for_masks is not None:
             least = config.pred_iou_thresh if config.pred_iou_thresh > 0 else None
-            decoded = refined(model, crop.embedding, prompts, decoded, over=least)
+            decoded = refined(model, crop.for_masks, prompts, decoded, over=least)
         keep = high_pred_iou(decoded.scores, config)
         keep[len(group) :] = False
         with timed("logits"):

@@ -49,8 +49,8 @@ def refined(
     Each gives one mask, with a score of its own: those of `decoded` decide nothing. So all of its
     masks are drawn; N at a time prompt.
 
-    embedding: whose padding is drawn, as masks are of the whole input
-    prompts: N points, by which `decoded` was found
+    embedding: what the masks are decoded on
+    prompts: N points, by which `decoded` was found, in logits of the whole input
     over: as of `Decoder`
     """
     with timed("logits"):
