@@ -16,6 +16,10 @@ README = Path(__file__).parent.parent / "README.md"
 REFERENCE = "mobilesam-mirror"
 ENCODERS, PUBLISHED = ("vit_t", "vit_b"), ("mobile_sam", "segment_anything")
 MODELS = ("nano", "vit_t")
+NEWER = (
+    *("sam2.1_t", "sam2.1_t-m2m", "sam2.1_s", "sam2.1_b+", "sam2.1_l"),
+    *("hq_vit_t", "hq_vit_b", "hq_vit_l", "hq_vit_h"),
+)
 CONTENDERS = ("amg fp32", "amg bf16", "ONNX Runtime")
 
 
@@ -209,9 +213,30 @@ def onnx() -> str:
     return markdown(head, rows)
 
 
+def newer() -> str:
+    """Everything by SAM 2 and SAM-HQ beside their published generators: seconds and memory."""
+    rows = []
+    for name in NEWER:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        settings, runs = found["settings"], {run["contender"]: run for run in found["runs"]}
+        seconds = {kind: statistics.median(run["seconds"]) for kind, run in runs.items()}
+        refined = ", each refined" if settings.get("use_m2m") else ""
+        points = f"{settings['points_per_side']} × {settings['points_per_side']}{refined}"
+        both = [f"{seconds[kind]:.1f}" for kind in ("amg fp32", "published")]
+        peaks = [f"{runs[kind]['peak_mb'] / 1000:.1f} GB" for kind in ("amg fp32", "published")]
+        encoder = f"{seconds['encoder']:.1f}" if "encoder" in seconds else "–"
+        faster = f"{seconds['published'] / seconds['amg fp32']:.1f} ×"
+        rows.append([found["model"], points, *both, faster, encoder, *peaks])
+    head = ["dog.jpg", "points", "seconds", "as published", "faster", "of it the encoder"]
+    return markdown([*head, "peak memory", "as published"], rows)
+
+
 TABLES = (
     *(speed, folder, encoders, clicks, cost, gpu, quality, partitions, selecting),
-    *(boxes, edges, onnx),
+    *(boxes, edges, onnx, newer),
 )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from amg_cli import generate
+from amg_cli import Prompts, encode_image, generate, predict
 from amg_cli.core.errors import ConfigError, WeightsError
 from amg_cli.models import devices
 from amg_cli.models.compiled import compile_model
@@ -21,8 +21,10 @@ from amg_cli.models.configs import (
 )
 from amg_cli.models.decoders.two_way import FastCanvas
 from amg_cli.models.fast.upscaling import UNDRAWN
+from amg_cli.models.hq_token import with_hq_token_only
 from amg_cli.models.prompt_encoder import Prompts as InputPrompts
 from amg_cli.models.sam import Sam
+from amg_cli.segment_anything import SamPredictor
 from amg_cli.weights.layouts import to_official
 from amg_cli.weights.loading import load_model
 from amg_cli.weights.zoo import ZOO, KnownModel
@@ -110,12 +112,47 @@ def light():
     return loaded(TINY_LIGHT_HQ, state_of("hq_light"))
 
 
-@pytest.fixture
-def hq_only(model, monkeypatch):
+@pytest.fixture(scope="module")
+def hq_only(model):
     """The same model, whose masks are those of the finer features alone."""
-    config = dataclasses.replace(TINY_HQ.decoder, hq_token_only=True)
-    monkeypatch.setattr(model.mask_decoder, "config", config)
-    return model
+    return with_hq_token_only(model)
+
+
+# The token alone
+
+
+def test_a_model_without_sams_part_shares_its_parameters(model, noise):
+    only = with_hq_token_only(model)
+    assert not model.config.decoder.hq_token_only
+    assert not model.mask_decoder.config.hq_token_only
+    assert only.config.decoder.hq_token_only
+    pairs = zip(only.parameters(), model.parameters(), strict=True)
+    assert all(ours is theirs for ours, theirs in pairs)
+    encoded = encode_image(model, noise)
+    asked = Prompts(np.array([[[30.0, 20.0]]]), np.array([[1]]))
+    whole, part = (predict(each, encoded, asked) for each in (model, only))
+    assert np.array_equal(whole.scores, part.scores)
+    assert not np.array_equal(whole.low_res, part.low_res)
+
+
+def test_the_predictor_has_the_argument_of_the_published_one(model, tiny_model, noise):
+    point, label = np.array([[30.0, 20.0]]), np.array([1])
+    predictor = SamPredictor(model)
+    predictor.set_image(noise)
+    wanted = predict(
+        with_hq_token_only(model), encode_image(model, noise), Prompts(point[None], label[None])
+    )
+    _, _, low_res = predictor.predict(point, label, hq_token_only=True)
+    assert np.array_equal(low_res, wanted.low_res[0])
+    in_input = torch.from_numpy(predictor.transform.apply_coords(point, noise.shape[:2]))[None]
+    of_torch = predictor.predict_torch(in_input, torch.ones(1, 1), hq_token_only=True)
+    np.testing.assert_allclose(of_torch[2][0], wanted.low_res[0], atol=1e-4)
+    _, _, whole = predictor.predict(point, label)
+    assert not np.array_equal(whole, low_res)
+    other = SamPredictor(tiny_model)
+    other.set_image(noise)
+    with pytest.raises(ConfigError, match="hq token only: the model has no HQ token; leave it out"):
+        other.predict(point, label, hq_token_only=True)
 
 
 # Parts
@@ -384,6 +421,14 @@ def test_the_commands_take_an_official_file(tmp_path, noise):
     point = ("predict", "a.png", "--point", "40,30", *chosen, "--model-type", "light-hq-sam")
     done = amg(*point, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    only = amg(*point, "--hq-token-only", cwd=tmp_path)
+    assert only.returncode == 0, only.stderr
+    assert only.stdout != done.stdout
+    done = amg(*run, *chosen, "--hq-token-only", cwd=tmp_path)
+    assert "what is in it was made with --hq-token-only false, now true" in done.stderr
+    done = amg(*run[:3], "nano", "--hq-token-only", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nano has no HQ token; leave it out, or take a model of SAM-HQ" in done.stderr
     other = ("--input", "a.png", "--output", "other", *chosen, "--model-type", "vit_t")
     done = amg(*other, cwd=tmp_path)
     assert "holds hq_vit_t, but vit_t was asked for" in done.stderr

@@ -62,7 +62,7 @@ class Dot(nn.Module):
     def prepare(self, embedding, used_hw, modes):
         return embedding.features.mean()
 
-    def forward(self, embedding, tokens, cells, multimask):
+    def forward(self, embedding, tokens, cells, multimask, over=None):
         assert cells is None
         token = tokens.mean(dim=1)
         kernels = self.masks(token).unflatten(1, (self.score.out_features, -1))

@@ -37,6 +37,7 @@ def as_on_a_gpu(monkeypatch):
         {"points_per_side": 5, "crop_n_layers": 1},
         {"points_per_side": 9, "pred_iou_thresh": "median", "stability_score_thresh": "median"},
         {"points_per_side": 5, "min_mask_region_area": 20},
+        {"points_per_side": 5, "use_m2m": True},
     ],
 )
 @pytest.mark.parametrize(
@@ -98,8 +99,9 @@ def test_what_is_selected_of_all_candidates_is_what_generate_gives(nms, noise, a
     assert_same_masks(select(candidates, config), generate(noise, model, config))
 
 
+@pytest.mark.parametrize("use_m2m", [False, True])
 @pytest.mark.parametrize("decoder", ["fast", "plain"])
-def test_nothing_waits_for_the_device(decoder):
+def test_nothing_waits_for_the_device(decoder, use_m2m):
     """Tensors of the meta device have no values: whoever asks for one gets an error."""
     model = wide_model().to("meta")
     pixels = torch.zeros(1, 3, 64, 64, device="meta")
@@ -109,7 +111,8 @@ def test_nothing_waits_for_the_device(decoder):
         config = dataclasses.replace(KEEP_ALL, points_per_side=16)
         (view,) = views((60, 90), config)
         frame = EncodedView.of(Discs(), np.zeros((60, 90, 3), np.uint8), view).frame
-        encoded = EncodedView(view, Encoded(frame, embedding), view.unit_grid, (60, 90))
+        again = embedding if use_m2m else None
+        encoded = EncodedView(view, Encoded(frame, embedding), view.unit_grid, (60, 90), again)
         points = encoded.input_xy().to("meta")
         scores, drawn = on_device.draw(model, encoded, points, 64)
         measured = on_device.measure(torch.cat(drawn), encoded, 0.0, config)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from amg_cli import Prompts, encode_image, generate, predict
+from amg_cli import Prompts, encode_image, generate, predict, propose
 from amg_cli.core.errors import ConfigError, WeightsError
 from amg_cli.core.frame import Frame
 from amg_cli.generation.drawing import draw_masks
 from amg_cli.generation.prompted_masks import prompted_masks
+from amg_cli.generation.refining import refined
 from amg_cli.models.configs import FineTwoWayConfig, HieraConfig, SamConfig
 from amg_cli.models.decoders.two_way import FastCanvas
 from amg_cli.models.fast.upscaling import UNDRAWN
@@ -141,9 +142,49 @@ def test_prompts_by_hand_are_answered_as_published(golden, model, kind, out):
     assert_by_hand(golden, model, kind, out)
 
 
-@pytest.mark.parametrize("name", ["all", "thresholds", "crops"])
+@pytest.mark.parametrize("name", ["all", "thresholds", "crops", "m2m", "m2m crops"])
 def test_runs_find_the_published_masks(model, name, monkeypatch):
     assert_run(model, FOLDER / "runs.json", name, monkeypatch)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 4])
+def test_a_mask_that_is_prompted_with_once_more_is_the_published_one(golden, model, at_a_time):
+    image = np.ascontiguousarray(chelsea()[60:180, 90:250])
+    encoded = encode_image(model, image)
+    grid = np.array([[x, y] for y in (0.25, 0.75) for x in (0.25, 0.75)]) * image.shape[1::-1]
+    scores, logits = [], []
+    with torch.inference_mode():
+        for xy in torch.split(encoded.frame.to_input_xy(grid), at_a_time):
+            asked = InputPrompts(xy[:, None], torch.ones(len(xy), 1, dtype=torch.int64))
+            again = refined(model, encoded.embedding, asked, model.decode(encoded.embedding, asked))
+            scores.append(again.scores)
+            logits.append(again.logits())
+            keep = torch.arange(again.scores.numel()).view(again.scores.shape) % 2 == 0
+            torch.testing.assert_close(again.logits(keep), logits[-1][keep.flatten()])
+    assert_same(golden, "m2m.scores", torch.cat(scores).flatten())
+    assert_same(golden, "m2m.logits", encoded.frame.to_image_logits(torch.cat(logits)))
+
+
+def test_what_cannot_pass_is_not_drawn_and_all_else_is_as_it_was(model, monkeypatch):
+    image = np.ascontiguousarray(chelsea()[60:180, 90:250])
+    config = settings(points_per_side=4, use_m2m=True)
+    every = propose(model, image, config)
+    threshold = float(every.pred_iou.quantile(0.8))
+    nb_drawn, draw = [], FastCanvas.draw
+
+    def counting(canvas, kernels, keep):
+        nb_drawn.append(kernels.shape[0] if keep is None else int(keep.any(dim=1).sum()))
+        return draw(canvas, kernels, keep)
+
+    monkeypatch.setattr(FastCanvas, "draw", counting)
+    some = propose(model, image, dataclasses.replace(config, pred_iou_thresh=threshold))
+    over = every.pred_iou > threshold
+    assert 0 < over.sum() < len(every)
+    assert torch.equal(some.pred_iou, every.pred_iou[over])
+    assert some.rles == every[over].rles
+    first, *again = nb_drawn
+    assert first == 64  # a group, the last of which are padding
+    assert 0 < sum(again) < 3 * first
 
 
 # What is its own

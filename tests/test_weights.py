@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from amg_cli import load_model
+from amg_cli.cli.main import main
 from amg_cli.core.errors import ConfigError, DeviceError, WeightsError
 from amg_cli.models.devices import find_device
 from amg_cli.models.sam import Sam
@@ -198,3 +200,13 @@ def test_a_device_that_is_not_there_is_an_error(name):
     with pytest.raises(DeviceError) as caught:
         find_device(name)
     assert str(caught.value).startswith(f"device {name}: ")
+
+
+def test_the_doctor_says_what_of_each_model_was_verified(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMG_CACHE", str(tmp_path))
+    lines = CliRunner().invoke(main, ["doctor"]).output.splitlines()
+    of_model = {line.split()[0]: line for line in lines}
+    for name, row in ZOO.items():
+        assert row.held_against
+        assert of_model[name].endswith(f"; network held against: {row.held_against}")
+        assert ("file: not verified" in of_model[name]) == (not row.can_be_checked)

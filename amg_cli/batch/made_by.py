@@ -15,6 +15,8 @@ from amg_cli.models.onnx import OnnxEncoder
 from amg_cli.weights.cache import sha256_of
 
 FILE = "made_by.json"
+# Of a record that does not know of others.
+_BEFORE = {"backend": "torch", "hq_token_only": False, "use_m2m": False}
 
 
 def maker_of(work: Work, config: GenerationConfig) -> dict[str, Any]:
@@ -26,6 +28,7 @@ def maker_of(work: Work, config: GenerationConfig) -> dict[str, Any]:
         "precision": str(model.modes.precision).removeprefix("torch."),
         "stretch": work.reading.stretch,
         "backend": "onnx" if isinstance(model.image_encoder, OnnxEncoder) else "torch",
+        "hq_token_only": getattr(model.config.decoder, "hq_token_only", False),
         **dataclasses.asdict(config),
     }
 
@@ -46,7 +49,7 @@ def claim(folder: Path, maker: Mapping[str, Any], holds_masks: bool) -> None:
         return
     except (OSError, ValueError) as error:
         raise OutputError(path, f"cannot be read: {error}", "give another `output`") from error
-    earlier = {"backend": "torch", **earlier}  # of a record that does not know of others
+    earlier = {**_BEFORE, **earlier}
     different = [
         f"{name} {_short(earlier.get(name))}, now {_short(value)}"
         for name, value in maker.items()

@@ -34,7 +34,14 @@ WAYS_OUT = "`on_exists` overwrite, or another `output`"
 OnExists = Literal["error", "skip", "overwrite"]
 _PHRASES = {"task": "the task"}  # of settings that are no options
 # In records that know none of them.
-_BEFORE = {"task": "everything", "classes": None, "text": None, "backend": "torch"}
+_BEFORE = {
+    "task": "everything",
+    "classes": None,
+    "text": None,
+    "backend": "torch",
+    "use_m2m": False,
+    "hq_token_only": False,
+}
 _LISTED = 16  # of a list, so many are named
 # What becomes of an image that is listed: work, or nothing as it is done, has failed before, or has
 # output of unknown origin.

@@ -6,11 +6,15 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from amg_cli.core.errors import AmgError
 from amg_cli.core.version import __version__
+
+if TYPE_CHECKING:
+    from amg_cli.weights.zoo import KnownModel
 
 LIBRARIES = (
     "torch",
@@ -103,4 +107,15 @@ def _weights() -> Iterator[tuple[str, str]]:
         known_here = [known for known in ZOO.values() if known.url is None]
     for known in known_here:
         absent = "not downloaded" if known.url else f"not in the package; {REINSTALL}"
-        yield known.name, "present" if is_present(known) else absent
+        here = "present" if is_present(known) else absent
+        yield known.name, f"{here}; {_verified(known)}"
+
+
+def _verified(known: KnownModel) -> str:
+    """What is known of its file, and what its network was held against."""
+    file = "bytes and SHA-256 as in two public sources"
+    if not known.can_be_checked:
+        file = "not verified, no two public sources have bytes and SHA-256"
+    elif known.url is None:
+        file = "this package's own"
+    return f"file: {file}; network held against: {known.held_against}"

@@ -82,6 +82,10 @@ MODEL_OPTIONS = (
     ),
     IMAGE_SIZE_OPTION,
     click.option(
+        "--hq-token-only", is_flag=True, help="Of SAM-HQ: masks of its HQ token alone, not their "
+        "sum with SAM's; its authors' choice for pictures of one thing.",
+    ),
+    click.option(
         "--threads", type=click.IntRange(min=1), help="CPU threads, of each worker in a run. "
         "[default: the cores, shared out]"
     ),
@@ -116,6 +120,7 @@ class ModelOptions:
     compiled: bool
     backend: str
     image_size: int | None
+    hq_token_only: bool
     threads: int | None
     quiet: bool
 
@@ -137,6 +142,7 @@ class ModelOptions:
             check_onnx(f"backend {self.backend}")
         from amg_cli.models.compiled import check_compilable, compile_model
         from amg_cli.models.devices import find_device, set_threads
+        from amg_cli.models.hq_token import with_hq_token_only
         from amg_cli.weights.loading import load_model
 
         if not self.quiet:
@@ -154,6 +160,8 @@ class ModelOptions:
             offline=self.offline,
             progress=not self.quiet and sys.stderr.isatty(),
         )
+        if self.hq_token_only:
+            model = with_hq_token_only(model)
         if self.compiled:
             compile_model(model)
         return model if self.backend == "torch" else self._on_onnx_runtime(model)

@@ -166,6 +166,7 @@ def _plan(values: Mapping[str, Any], formats: list[str], sources: Sources, task:
         "stretch": values["stretch"],
         "threads": _threads(values, sources),
         "backend": values["backend"],
+        "hq_token_only": values["hq_token_only"],
         **task.settings,
     }
     return Plan(

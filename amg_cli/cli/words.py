@@ -67,4 +67,4 @@ def _write(level: str, text: object, facts: dict[str, object]) -> None:
 
 
 def _named(part: str) -> str:
-    return re.sub(r"`([a-z_]+)`", lambda setting: option_name(setting[1]), part)
+    return re.sub(r"`([a-z0-9_]+)`", lambda setting: option_name(setting[1]), part)

@@ -184,7 +184,12 @@ class GenerationConfig:
         0, "Fill holes and drop islands smaller than this, in pixels; 0 leaves masks alone.",
         low=0,
     )  # fmt: skip
-    # What the reference does not have.
+    # What the reference does not have: SAM 2's generator has it, by this name.
+    use_m2m: bool = _proposing(
+        False, "Give every mask back to the model, beside its point, and take the mask that comes "
+        "of it, as SAM 2's generator can. Takes two or three times as long.",
+    )  # fmt: skip
+    # What neither has.
     nms: str = _beyond(
         "box", "What duplicates are found by at the two thresholds: boxes, as in the reference, or "
         "masks, so that a stray pixel saves none; off keeps all.", choices=("box", "mask", "off"),

@@ -26,18 +26,30 @@ class EncodedView:
 
     points_xy: (N, 2) float64, in pixels of the crop
     image_hw:  of the whole image, in pixels
+    for_masks: what masks are decoded on that prompt once more; None where none do
     """
 
     view: View
     encoded: Encoded
     points_xy: NDArray[np.float64]
     image_hw: tuple[int, int]
+    for_masks: Embedding | None = None
 
     @staticmethod
-    def of(model: Sam, image_rgb: NDArray[np.uint8], view: View) -> EncodedView:
-        """Cut and encode a view. image_rgb (H, W, 3)."""
-        encoded = encode_image(model, view.crop.cut(image_rgb), draw_padding=False)
-        return EncodedView(view, encoded, view.points_xy, (image_rgb.shape[0], image_rgb.shape[1]))
+    @torch.inference_mode()
+    def of(
+        model: Sam, image_rgb: NDArray[np.uint8], view: View, use_m2m: bool = False
+    ) -> EncodedView:
+        """Cut and encode a view. image_rgb (H, W, 3); use_m2m: as of `GenerationConfig`.
+
+        A mask that prompts is of the whole input, padding included; what comes of it need not be.
+        """
+        encoded = encode_image(model, view.crop.cut(image_rgb), draw_padding=use_m2m)
+        frame, for_masks = encoded.frame, encoded.embedding if use_m2m else None
+        if for_masks is not None and frame.resized_hw != frame.input_hw:
+            for_masks = model.prepare(for_masks, frame.resized_hw)
+        image_hw = (image_rgb.shape[0], image_rgb.shape[1])
+        return EncodedView(view, encoded, view.points_xy, image_hw, for_masks)
 
     @property
     def crop(self) -> Crop:

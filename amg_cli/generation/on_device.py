@@ -25,7 +25,9 @@ from amg_cli.core.config import GenerationConfig
 from amg_cli.core.rle import Rle
 from amg_cli.core.timings import count, timed
 from amg_cli.generation.encoded_view import EncodedView
+from amg_cli.generation.refining import refined
 from amg_cli.generation.select import allowed, high_pred_iou, is_stable, staying_within
+from amg_cli.models.kinds import Decoded
 from amg_cli.models.prompt_encoder import FOREGROUND, Prompts
 from amg_cli.models.sam import Sam
 
@@ -151,7 +153,10 @@ def draw(
     labels = torch.full((group, 1), FOREGROUND, dtype=torch.int64, device=points_xy.device)
     for points in torch.split(points_xy, group):
         with timed("prompts"):
-            decoded = model.decode(crop.embedding, Prompts(points[:, None], labels))
+            prompts = Prompts(points[:, None], labels)
+            decoded: Decoded = model.decode(crop.embedding, prompts)
+        if crop.for_masks is not None:
+            decoded = refined(model, crop.for_masks, prompts, decoded)
         with timed("logits"):
             drawn.append(decoded.logits())
         scores.append(decoded.scores)

@@ -20,10 +20,12 @@ class OneImage:
             raise RuntimeError("no image is set; call set_image(image) first")
         return self._encoded
 
-    def _predict(self, prompts: Prompts, multimask: bool, return_logits: bool) -> Prediction:
-        """As `predict`, on the image."""
+    def _predict(
+        self, prompts: Prompts, multimask: bool, return_logits: bool, model: Sam | None = None
+    ) -> Prediction:
+        """As `predict`, on the image. model: one that draws otherwise what this one has encoded."""
         return predict(
-            self.model,
+            model or self.model,
             self._image(),
             prompts,
             multimask=multimask,

@@ -23,6 +23,7 @@ from amg_cli.generation.drawing import DrawnMask, draw_masks
 from amg_cli.generation.encoded_view import EncodedView
 from amg_cli.generation.on_device import propose_on_device
 from amg_cli.generation.parallel import in_parallel, nb_workers
+from amg_cli.generation.refining import refined
 from amg_cli.generation.select import high_pred_iou, is_stable
 from amg_cli.generation.views import views
 from amg_cli.models.devices import is_cpu
@@ -94,7 +95,7 @@ def candidates_for(
     for view in looks:
         if not len(view.unit_grid):  # all of its points lie out of the region
             continue
-        encoded = EncodedView.of(model, pixels, view)
+        encoded = EncodedView.of(model, pixels, view, use_m2m=config.use_m2m)
         if is_cpu(model.device):
             parts += _propose_on_cpu(model, encoded, config)
         else:
@@ -168,6 +169,9 @@ def _decode(
         with timed("prompts"):
             prompts = Prompts(padded[:, None].to(model.device), labels.to(model.device))
             decoded = model.decode(crop.embedding, prompts)
+        if crop.for_masks is not None:
+            least = config.pred_iou_thresh if config.pred_iou_thresh > 0 else None
+            decoded = refined(model, crop.for_masks, prompts, decoded, over=least)
         keep = high_pred_iou(decoded.scores, config)
         keep[len(group) :] = False
         with timed("logits"):

@@ -113,13 +113,20 @@ class Decoder(Protocol):
     """A mask decoder, an `nn.Module` made of its config and the embedding's channels."""
 
     def __call__(
-        self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, multimask: bool
+        self,
+        embedding: Embedding,
+        tokens: Tensor,
+        cells: CellPrompts | None,
+        multimask: bool,
+        over: float | None = None,
     ) -> Decoded:
         """Score the masks of N prompts on one image.
 
         embedding: of one image, B = 1; where it is prepared, decoding may do less
         tokens: (N, T, C), of the prompts; cells: of mask prompts, or None
         multimask: the masks for ambiguous prompts, or the M = 1 for clear ones
+        over: masks that score no more are not asked for, so that such a mask may have any such
+            score, and need not be drawn to learn which; None for all. Others are as without it
         """
 
     def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Any:

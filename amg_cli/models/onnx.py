@@ -116,12 +116,17 @@ class OnnxDecoder(nn.Module):
         self.graphs = dict(graphs)
 
     def forward(
-        self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, multimask: bool
+        self,
+        embedding: Embedding,
+        tokens: Tensor,
+        cells: CellPrompts | None,
+        multimask: bool,
+        over: float | None = None,
     ) -> Decoded:
         """As `Decoder`."""
         graph = self.graphs.get((tokens.shape[1], multimask))
         if graph is None or cells is not None or not len(tokens):
-            return self.decoder(embedding, tokens, cells, multimask)
+            return self.decoder(embedding, tokens, cells, multimask, over)
         found = graph.run(image_embeddings=embedding.features, tokens=tokens)
         scores, logits = (tensor.to(tokens.device) for tensor in found)
         return Drawn(scores, logits)

@@ -101,14 +101,21 @@ class Sam(nn.Module):
         return replace(embedding, shared=shared)
 
     @in_own_precision
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask: bool = True) -> Decoded:
+    def decode(
+        self,
+        embedding: Embedding,
+        prompts: Prompts,
+        multimask: bool = True,
+        over: float | None = None,
+    ) -> Decoded:
         """Score the masks of N prompts on one image (B = 1); draw them with `Decoded.logits`.
 
         multimask: M = 3 masks a prompt for ambiguous prompts, otherwise M = 1. Of SAM-HQ M is
             always 1: the best of the three, or the other. N may be 0.
+        over: as of `Decoder`; waits for a GPU
         """
         tokens, cells = self.prompt_encoder(prompts, embedding.input_hw)
-        return self.mask_decoder(embedding, tokens, cells, multimask)
+        return self.mask_decoder(embedding, tokens, cells, multimask, over)
 
     def as_prompts(self, logits: Tensor) -> Tensor:
         """Logits of masks, of any shape, as they come back as masks of a prompt."""

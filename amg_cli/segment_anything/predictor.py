@@ -14,13 +14,17 @@ from amg_cli.core.frame import normalised
 from amg_cli.generation.predict import encode_image, encode_input, predict_in_input
 from amg_cli.generation.predictor import OneImage
 from amg_cli.generation.prompts import Prompts
+from amg_cli.models.hq_token import with_hq_token_only
 from amg_cli.models.prompt_encoder import Prompts as InputPrompts
 from amg_cli.models.sam import Sam
 from amg_cli.segment_anything.transform import ResizeLongestSide, ResizeToSquare
 
 
 class SamPredictor(OneImage):
-    """Prompts by hand on one image. Source: segment-anything 1.0, whose results these are."""
+    """Prompts by hand on one image. Source: segment-anything 1.0, whose results these are.
+
+    And segment-anything-hq 0.3, whose predictor has `hq_token_only`: masks of the HQ token alone.
+    """
 
     def __init__(self, sam_model: Sam) -> None:
         super().__init__(sam_model)
@@ -71,6 +75,7 @@ class SamPredictor(OneImage):
         mask_input: NDArray[np.float32] | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
+        hq_token_only: bool = False,
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
         """The masks of one prompt, in pixels of the image.
 
@@ -78,7 +83,8 @@ class SamPredictor(OneImage):
         box: (4,), XYXY; mask_input: (1, H', W') logits, such as an earlier answer's
         -> masks (K, H, W) bool, or logits; scores (K,); logits at low resolution (K, H', W')
 
-        Raises RuntimeError where no image is set, TypeError or ValueError as of `Prompts`.
+        Raises RuntimeError where no image is set, TypeError or ValueError as of `Prompts`; errors
+        of hq_token_only as of `with_hq_token_only`.
         """
         if (point_coords is None) != (point_labels is None):
             raise ValueError("point_coords and point_labels: one is given without the other")
@@ -90,7 +96,8 @@ class SamPredictor(OneImage):
             boxes_xyxy=None if box is None else np.reshape(box, (1, 4)),
             masks=None if mask_input is None else np.asarray(mask_input)[None],
         )
-        found = self._predict(prompts, multimask_output, return_logits)
+        model = self._asked(hq_token_only)
+        found = self._predict(prompts, multimask_output, return_logits, model)
         return found.masks[0], found.scores[0], found.low_res[0]
 
     def predict_torch(
@@ -101,13 +108,15 @@ class SamPredictor(OneImage):
         mask_input: Tensor | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
+        hq_token_only: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The masks of N prompts, in pixels of the model's input, as `transform` makes them.
 
         point_coords (N, P, 2); point_labels (N, P); boxes (N, 4); mask_input (N, 1, H', W')
         -> as `predict`, with N before, on the model's device
 
-        Raises RuntimeError where no image is set, ValueError for parts that do not fit each other.
+        Raises RuntimeError where no image is set, ValueError for parts that do not fit each other;
+        errors of hq_token_only as of `with_hq_token_only`.
         """
         image, device = self._image(), self.model.device
         given = (point_coords, point_labels, boxes, mask_input)
@@ -118,9 +127,14 @@ class SamPredictor(OneImage):
             None if boxes is None else boxes.float(),
             masks,
         )
-        found = predict_in_input(self.model, image, prompts, multimask_output, return_logits)
+        model = self._asked(hq_token_only)
+        found = predict_in_input(model, image, prompts, multimask_output, return_logits)
         masks, scores, low_res = (torch.from_numpy(x).to(device) for x in vars(found).values())
         return masks, scores, low_res
+
+    def _asked(self, hq_token_only: bool) -> Sam:
+        """What answers."""
+        return with_hq_token_only(self.model) if hq_token_only else self.model
 
     def get_image_embedding(self) -> Tensor:
         """(1, C, H'', W''). Raises RuntimeError where no image is set."""

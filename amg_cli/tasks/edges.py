@@ -116,7 +116,7 @@ class _Drawn:
     @staticmethod
     def of(model: Sam, pixels: NDArray[np.uint8], view: View, config: GenerationConfig) -> _Drawn:
         """Those that the model finds."""
-        encoded = EncodedView.of(model, pixels, view)
+        encoded = EncodedView.of(model, pixels, view, use_m2m=config.use_m2m)
         candidates, low_res = propose_with_logits(model, encoded, config)
         kept = without_duplicates(candidates, config)
         axes = _axes(encoded.frame, low_res)

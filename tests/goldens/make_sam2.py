@@ -17,6 +17,8 @@ and `predictor.…`, on a photograph by `SAM2ImagePredictor`, prompt by prompt, 
 
     predictor.KIND.OUT.masks, .scores, .low_res   (3, M, H, W) logits, (3, M), (3, M, 32, 32)
 
+`m2m.logits`, `.scores`: (12, H, W), (12,), of the refined masks of 2 x 2 points in a part of it.
+
 `sam2/runs.json` is what `SAM2AutomaticMaskGenerator` finds in a part of a photograph.
 
 With --full it writes `sam2/full.npz` instead, of the four architectures at their size: MODEL.… as
@@ -66,6 +68,24 @@ RUNS: dict[str, dict[str, Any]] = {
         "crop_nms_thresh": 0.9,
         "crop_n_layers": 1,
         "crop_n_points_downscale_factor": 2,
+    },
+    "m2m": {
+        "points_per_side": 2,
+        "pred_iou_thresh": 0.0,
+        "stability_score_thresh": 0.0,
+        "box_nms_thresh": 1.0,
+        "use_m2m": True,
+    },
+    "m2m crops": {
+        "points_per_side": 6,
+        "pred_iou_thresh": 0.5,
+        "stability_score_thresh": 0.2,
+        "mask_threshold": 14.0,
+        "box_nms_thresh": 0.9,
+        "crop_nms_thresh": 0.9,
+        "crop_n_layers": 1,
+        "crop_n_points_downscale_factor": 2,
+        "use_m2m": True,
     },
 }
 
@@ -164,6 +184,23 @@ def run(model: Any, photo: np.ndarray, settings: dict[str, Any]) -> list[dict[st
     return generator.generate(photo)
 
 
+def refine(record: Few, model: Any, photo: np.ndarray) -> None:
+    """Record masks that were prompted with once more."""
+    generator = SAM2AutomaticMaskGenerator(model, points_per_side=2)
+    predictor = generator.predictor
+    set_levels(predictor)
+    predictor.set_image(photo)
+    height, width = photo.shape[:2]
+    points = torch.from_numpy(generator.point_grids[0] * [width, height]).float()
+    points = predictor._transforms.transform_coords(points, normalize=True, orig_hw=(height, width))
+    labels = torch.ones(len(points), dtype=torch.int)
+    _, scores, low_res = predictor._predict(points[:, None], labels[:, None], return_logits=True)
+    repeated = (x.repeat_interleave(scores.shape[1], dim=0) for x in (points, labels))
+    logits, scores = generator.refine_with_m2m(*repeated, low_res.flatten(0, 1), 5)
+    record.add("m2m.logits", logits[:, 0])
+    record.add("m2m.scores", scores[:, 0])
+
+
 def full_size(record: Few, size: str) -> None:
     """Record one of the published models."""
     model = seeded_model(size, [])
@@ -208,9 +245,10 @@ def main() -> None:
     predictor = SAM2ImagePredictor(model)
     set_levels(predictor)
     record.by_hand(predictor, photo)
+    part = np.ascontiguousarray(photo[60:180, 90:250])
+    refine(record, model, part)
     arrays: Any = record.arrays
     np.savez_compressed(HERE / "sam2/parity.npz", **arrays)
-    part = np.ascontiguousarray(photo[60:180, 90:250])
     runs = {
         name: {"options": settings, "masks": run(model, part, settings)}
         for name, settings in RUNS.items()

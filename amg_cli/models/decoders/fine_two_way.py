@@ -12,6 +12,7 @@ from torch import Tensor
 from amg_cli.models.configs import FineTwoWayConfig
 from amg_cli.models.decoders.drawn import Drawn
 from amg_cli.models.decoders.two_way import Canvas, TwoWayDecoded, TwoWayDecoder
+from amg_cli.models.fast.upscaling import UNDRAWN
 from amg_cli.models.kinds import Decoded, Embedding
 from amg_cli.models.layers import Tokens
 
@@ -38,7 +39,9 @@ class FineTwoWayDecoder(TwoWayDecoder):
         """All mask tokens, as a clear prompt may be answered by any mask."""
         return slice(None)
 
-    def _scored(self, tokens: Tensor, canvas: Canvas, multimask: bool) -> Decoded:
+    def _scored(
+        self, tokens: Tensor, canvas: Canvas, multimask: bool, over: float | None
+    ) -> Decoded:
         every = TwoWayDecoded(
             scores=self.iou_prediction_head(tokens[:, 1]).sigmoid(),
             mask_tokens=tokens[:, 2:],
@@ -48,15 +51,28 @@ class FineTwoWayDecoder(TwoWayDecoder):
         if multimask:
             return every[1:]
         # In training each mask learns from its own prompts.
-        return every[:1] if self.training else self._stable(every)
+        return every[:1] if self.training else self._stable(every, over)
 
-    def _stable(self, every: TwoWayDecoded) -> Drawn:
+    def _stable(self, every: TwoWayDecoded, over: float | None) -> Drawn:
         """The first mask of each prompt, or where it is not stable the best of the others.
 
-        Which it is only the drawn masks tell, so that scores are not there before.
+        Which it is only the drawn masks tell, so that scores are not there before. But where
+        neither can score more than is asked for, nothing is drawn, and the first is said to be it.
         """
+        if over is None:
+            return self._chosen(every.scores, every.logits())
         scores = every.scores
-        logits = every.logits()
+        likely = (scores > over).any(dim=1)
+        chosen = self._chosen(scores[likely], every.logits(likely[:, None].expand_as(scores)))
+        side_hw = chosen.low_res.shape[2:]
+        drawn = chosen.low_res.new_full((len(scores), 1, *side_hw), UNDRAWN)
+        drawn[likely] = chosen.low_res
+        first = scores[:, :1].clone()
+        first[likely] = chosen.scores
+        return Drawn(first, drawn)
+
+    def _chosen(self, scores: Tensor, logits: Tensor) -> Drawn:
+        """That of each of N prompts' masks. scores (N, M), logits (N * M, h, w)."""
         logits = logits.view(*scores.shape, *logits.shape[1:])
         delta = self.config.stability_delta
         high, low = (

@@ -76,7 +76,9 @@ class HqTwoWayDecoder(TwoWayDecoder):
         pixels = FastUpscaling.of(self.output_upscaling, base, grown(layout))
         return HqUpscaling.of(pixels, self.embedding_maskfeature, self._features(embedding))
 
-    def _scored(self, tokens: Tensor, canvas: Canvas, multimask: bool) -> Decoded:
+    def _scored(
+        self, tokens: Tensor, canvas: Canvas, multimask: bool, over: float | None
+    ) -> Decoded:
         scores = self.iou_prediction_head(tokens[:, 0])
         chosen = torch.zeros_like(scores[:, :1], dtype=torch.int64)
         if multimask:

@@ -147,7 +147,12 @@ class TwoWayDecoder(nn.Module):
         )
 
     def forward(
-        self, embedding: Embedding, tokens: Tensor, cells: CellPrompts | None, multimask: bool
+        self,
+        embedding: Embedding,
+        tokens: Tensor,
+        cells: CellPrompts | None,
+        multimask: bool,
+        over: float | None = None,
     ) -> Decoded:
         """As `Decoder`, M being 3 for ambiguous prompts.
 
@@ -163,7 +168,7 @@ class TwoWayDecoder(nn.Module):
         )
         decode = self._in_factors if less else self._plainly
         tokens, canvas = decode(embedding, tokens, cells, own.shape[0])
-        return self._scored(tokens, canvas, multimask)
+        return self._scored(tokens, canvas, multimask, over)
 
     def prepare(self, embedding: Embedding, used_hw: tuple[int, int], modes: Modes) -> Shared:
         """As `Decoder`. For inference."""
@@ -227,8 +232,10 @@ class TwoWayDecoder(nn.Module):
         """The decoder's own tokens: one for the scores, and one a mask. -> (T, C)."""
         return torch.cat([self.iou_token.weight, self.mask_tokens.weight[self._present(multimask)]])
 
-    def _scored(self, tokens: Tensor, canvas: Canvas, multimask: bool) -> Decoded:
-        """What is asked for, of the decoder's own tokens, (N, T, C)."""
+    def _scored(
+        self, tokens: Tensor, canvas: Canvas, multimask: bool, over: float | None
+    ) -> Decoded:
+        """What is asked for, of the decoder's own tokens, (N, T, C). over: as of `Decoder`"""
         asked = _asked(multimask)
         of_masks = tokens[:, 1:]
         return TwoWayDecoded(
