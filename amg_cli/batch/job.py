@@ -21,6 +21,7 @@ class Job:
     overwrite: replace what is there
     boxes:     what is asked for in it, where the task goes by boxes
     nb_pixels: of the image, by its header; 0 where that is not known
+    replaces:  in the cloud, whether something lies where its outputs go
     """
 
     source: Path
@@ -31,6 +32,7 @@ class Job:
     overwrite: bool = False
     boxes: Boxes | None = None
     nb_pixels: int = field(default=0, compare=False)
+    replaces: bool = False
 
 
 @dataclass(frozen=True)

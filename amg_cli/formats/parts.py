@@ -1,4 +1,4 @@
-"""A file in parts, as it lies where nothing can be added to one: in the cloud, or copied from there.
+"""A file in parts, as it lies in the cloud, where nothing can be added to one; or a copy of that.
 
     run.ndjson                    from byte 0
     run.ndjson.000000000018342    from the byte that its name says
