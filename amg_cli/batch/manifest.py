@@ -114,7 +114,7 @@ class Manifest:
         """Keep an image's masks for the files of the whole run. -> where: `at` and `length`."""
         if self._masks is None:
             path = self.output / FOLDER / self.shard.file("masks")
-            self._masks = _appending(path, end=self._kept_bytes())
+            self._masks = _appending(path, end=self.kept_bytes())
         line = line_of(result).encode("ascii")
         at = self._masks.tell()
         self._masks.write(line)
@@ -159,8 +159,8 @@ class Manifest:
         self._close_masks()
         self._run.close()
 
-    def _kept_bytes(self) -> int:
-        """What of the masks' file is recorded; a killed process may have written more."""
+    def kept_bytes(self) -> int:
+        """How long the masks' file is, as recorded; a killed process may have written more."""
         records = self.records.of_image.values()
         return max((r.at + r.length for r in records if r.at is not None and r.length), default=0)
 

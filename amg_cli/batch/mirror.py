@@ -6,7 +6,7 @@ record from there, and is removed at the end. So a run that was killed has lost 
 recorded there in the last seconds; that is done again, and takes the place of what there is of it.
 
     outputs of an image     sent by who makes them, before the outcome is known: `Place.sent`
-    masks, then records     parts of `.amg/masks.ndjson` and `.amg/run.ndjson`: see `formats/parts.py`
+    masks, then records     parts of `.amg/masks.ndjson` and `.amg/run.ndjson`, as of `parts.py`
     files of the whole run  each whole, before the record says that the run has ended
 """
 
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from amg_cli.batch.holding import held_alone
 from amg_cli.batch.place import AT_ONCE, Place, UploadError
@@ -111,8 +111,8 @@ class Mirror:
         path = Path(path)
         return path.name in self._names_in(path.parent)
 
-    def saved(self) -> None:
-        """A record was added. Raises the OutputError that the last sending has met."""
+    def check(self) -> None:
+        """Raises the OutputError that the last sending has met, or that another has the place."""
         if self._error is not None:
             raise self._error
         self._holder.check()
@@ -131,11 +131,13 @@ class Mirror:
     def listed(self) -> None:
         """Images were listed: they are to be there before an output of them.
 
-        Raises OutputError as `save`, and where another shard, listing at the same time, has given
-        the numbers to other images; what was listed here is forgotten then.
+        Raises OutputError; also where another shard, listing at the same time, has given the
+        numbers to other images. What was listed here is forgotten then.
         """
         first = self._images.next_start
-        self.save()
+        with self._saving:
+            self._images.send(self._images.end())
+            self._images.fold_some()
         if self._shard.count == 1 or self._images.next_start == first:
             return
         others = {n: size for n, size in self._store.sizes().items() if n.startswith("images")}
@@ -218,7 +220,7 @@ class Mirror:
             before=there - here,
         )
 
-    def _tail(self, kind: str, sent: int) -> Tail:
+    def _tail(self, kind: Literal["run", "masks"], sent: int) -> Tail:
         name = self._shard.file(kind)
         return Tail(self._store, self._record / name, name, self._starts(name), sent)
 

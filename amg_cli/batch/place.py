@@ -31,7 +31,7 @@ class UploadError(ImageError):
     """An image's outputs could not be sent. It is not recorded, so that it is done again."""
 
 
-class Refused(OutputError):
+class RefusedError(OutputError):
     """What every other output would meet too: no rights, no bucket, no server."""
 
 
@@ -72,7 +72,7 @@ class Place:
     def put(self, targets: Sequence[Path], replaces: bool = False) -> None:
         """Send files, and folders of files. What else is in those folders there goes.
 
-        replaces: whether there may be such. Raises UploadError, and Refused.
+        replaces: whether there may be such. Raises UploadError, and RefusedError.
         """
         files = [file for target in targets for file in _files_in(target)]
         if not files:
@@ -105,14 +105,14 @@ class Place:
 
 @contextmanager
 def sending(url: str) -> Iterator[None]:
-    """Inside, what is raised becomes Refused where all else would meet it too; else UploadError."""
+    """Inside, an error is a RefusedError where all else would meet it too; else an UploadError."""
     try:
         with errors_of(url, UploadError):
             yield
     except UploadError as error:
         if error.__cause__ is None or not error.cause.startswith(_OF_ALL):
             raise UploadError(error.where, error.cause, GO_ON) from error
-        raise Refused(error.where, error.cause, error.remedy) from error
+        raise RefusedError(error.where, error.cause, error.remedy) from error
 
 
 def _under(path: object, folder: Path, shown: str) -> str | None:

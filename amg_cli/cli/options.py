@@ -11,10 +11,13 @@ from typing import Any
 
 import click
 
+from amg_cli.batch.remote import is_url, scheme_of, without_secrets
 from amg_cli.cli.words import option_name
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import ConfigError, InputError
+from amg_cli.core.errors import ConfigError, InputError, OutputError
 from amg_cli.core.presets import PRESETS
+
+READ_ONLY = ("http", "https", "zip", "tar")  # addresses of these
 
 
 class UserPath(click.Path):
@@ -36,7 +39,21 @@ class UserPath(click.Path):
         return super().convert(path, param, ctx)
 
 
+class UserPlace(UserPath):
+    """A folder, or an address that can be written to, whose text it stays."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The `Path` of an option's text, or the address."""
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        if scheme_of(value) in READ_ONLY:
+            cause = f"{scheme_of(value)}:// can only be read"
+            raise OutputError(without_secrets(value), cause, "write to a bucket, or a folder")
+        return value
+
+
 PATH = UserPath(path_type=Path)
+PLACE = UserPlace(path_type=Path)
 
 
 def with_options(

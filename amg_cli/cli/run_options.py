@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from amg_cli.cli.options import PATH, UserPath
+from amg_cli.cli.options import PATH, PLACE, UserPath
 
 STDIO = Path("-")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -59,9 +59,9 @@ INPUT_OPTIONS = (
         help="Paths on stdin and in --input-list end with NUL, as find -print0 writes them.",
     ),
     click.option(
-        "--output", type=PATH, metavar="DIR",
-        help="The folder to write to; made if it is not there. - for stdout, as ndjson.  "
-        "[required]",
+        "--output", type=PLACE, metavar="DIR",
+        help="The folder to write to; made if it is not there. Or an address, such as "
+        "s3://bucket/masks. - for stdout, as ndjson.  [required]",
     ),
 )
 RECORD_OPTIONS = (

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +15,10 @@ import click
 from amg_cli.batch.cores import choose_threads
 from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed_sources
 from amg_cli.batch.naming import plain_name
+from amg_cli.batch.remote import is_url
 from amg_cli.batch.run import Plan, Run, Status
 from amg_cli.cli.format_options import given_options
+from amg_cli.cli.in_place import in_place
 from amg_cli.cli.model_options import ModelOptions, given_reading
 from amg_cli.cli.report import Report
 from amg_cli.cli.run_options import STDIO
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from amg_cli.batch.images import Source
     from amg_cli.batch.job import Job, Outcome
     from amg_cli.batch.live_preview import LivePreview
+    from amg_cli.batch.mirror import Mirror
 
 GO_ON = "finished images are kept; the same command goes on from here"
 
@@ -41,7 +45,19 @@ def do_run(values: Mapping[str, Any], formats: list[str], task: RunTask) -> int:
     if values.get("view"):
         check_viewable(values, formats)
     sources = _sources(values)
-    plan = _plan(values, formats, sources, task)
+    with in_place(values) as (placed, mirror):
+        return _planned(placed, formats, task, sources, mirror)
+
+
+def _planned(
+    values: Mapping[str, Any],
+    formats: list[str],
+    task: RunTask,
+    sources: Sources,
+    mirror: Mirror | None,
+) -> int:
+    """The run, where its output is a folder here. mirror: what that stands for, if it does"""
+    plan = replace(_plan(values, formats, sources, task), mirror=mirror)
     if values["dry_run"]:
         from amg_cli.cli.dry_run import dry_run
 
@@ -69,7 +85,7 @@ def _to_folder(
     if sources.total is not None:
         to_do = list(to_do)
         total = len(to_do)
-    with _report(values, task, total) as report:
+    with _report(values, task, total, plan) as report:
         report.refused(refused)
         if isinstance(to_do, list):
             report.names(to_do, plan)
@@ -93,11 +109,11 @@ def _to_folder(
 def _to_do(run: Run, sources: Sources, counts: Counter[Status]) -> Iterator[tuple[Source, Entry]]:
     """The images that there is work for. Counts what becomes of all."""
     for batch in sources.batches:
-        for source, entry in run.listed(batch):
-            status = run.status(source, entry)
-            counts[status] += 1
-            if status == "to do":
-                yield source, entry
+        found = [(source, entry, run.status(source, entry)) for source, entry in run.listed(batch)]
+        counts.update(status for _, _, status in found)
+        to_do = [(source, entry) for source, entry, status in found if status == "to do"]
+        run.replacing(entry for _, entry in to_do)
+        yield from to_do
 
 
 def _to_stdout(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: Sources) -> int:
@@ -147,7 +163,7 @@ def _sources(values: Mapping[str, Any]) -> Sources:
     if STDIO in values["inputs"]:
         arriving = arriving_sources(sys.stdin.buffer, values["null"])
         return Sources(([source] for source in arriving), None)
-    output = None if values["output"] == STDIO else values["output"]
+    output = None if values["output"] == STDIO or is_url(values["output"]) else values["output"]
     given = values["inputs"]
     sources = find_sources(given, output, values["recursive"]) if given else []
     if values["input_list"] is not None:
@@ -191,8 +207,11 @@ def _threads(values: Mapping[str, Any], sources: Sources) -> int:
     return choose_threads(sources.total, values["workers"])
 
 
-def _report(values: Mapping[str, Any], task: RunTask, total: int | None) -> Report:
-    return Report(total, values["quiet"], values["timings"], task.has_masks)
+def _report(
+    values: Mapping[str, Any], task: RunTask, total: int | None, plan: Plan | None = None
+) -> Report:
+    shown = None if plan is None else plan.shown
+    return Report(total, values["quiet"], values["timings"], task.has_masks, shown)
 
 
 def _check_preview(values: Mapping[str, Any], sources: Sources) -> None:

@@ -1,7 +1,8 @@
 """LabelMe's own files: a JSON file an image, with a shape of the kind "mask" an object.
 
 With `polygons`, a shape of the kind "polygon" a part, whose parts share a `group_id`; holes are
-filled then, as LabelMe's polygons have none. `imagePath` leads from the file to the photograph.
+filled then, as LabelMe's polygons have none. `imagePath` leads from the file to the photograph; in
+the cloud it is the photograph's whole path.
 Source: `LabelFile` of https://github.com/wkentaro/labelme.
 """
 
@@ -28,7 +29,9 @@ VERSION = "5.5.0"  # of LabelMe, whose files these are like
 def write(result: Result, output: Output) -> None:
     """An image's file."""
     height, width = result.image_hw
-    image = _way_to(result.source, output.target) if result.source else result.file_name
+    image = result.source or result.file_name
+    if result.source and output.stays:
+        image = _way_to(result.source, output.target)
     values: dict[str, Any] = {
         "version": VERSION,
         "flags": {},
