@@ -191,7 +191,7 @@ def _of_file(source: Path, images: Path | None) -> Iterator[Result | ImageError]
 def _of_folder(folder: Path, images: Path | None) -> Iterator[Result | ImageError]:
     entries = {entry.number: entry for entry in read_entries(folder)}
     results = _kept(folder)
-    own = {} if results else masks_of_images(folder)
+    own = {} if results else _finished(masks_of_images(folder), folder, entries)
     if results is None and not own:
         files = [f for f in run_formats(RUN_FILES) if run_format_of(folder / f.file_name) is f]
         if not files:
@@ -204,6 +204,20 @@ def _of_folder(folder: Path, images: Path | None) -> Iterator[Result | ImageErro
     for name, found in sorted(own.items()):
         entry = of_name.get(name)
         yield _of_masks(entry.number if entry else next(new), name, found, entry, images)
+
+
+def _finished(
+    own: Mapping[str, Found], folder: Path, entries: Mapping[int, Entry]
+) -> dict[str, Found]:
+    """Outputs by name, but for those that a run was about to make: there may be a part of them, in
+    a copy of what lay in the cloud.
+    """
+    records = [read_records(folder, shard).of_image for shard in shards_in(folder)]
+    if not records:
+        return dict(own)
+    done = {n for of_image in records for n, each in of_image.items() if each.outcome == "done"}
+    begun = {e.name for e in entries.values() if not e.existed and e.number not in done}
+    return {name: found for name, found in own.items() if name not in begun}
 
 
 def _kept(folder: Path) -> Iterator[Result] | None:

@@ -80,7 +80,7 @@ class Place:
         with sending(self.shown_of(targets[0])):
             fs, root = self.file_system()
             ours, theirs = list(map(str, files)), [self.path_of(file, root) for file in files]
-            retried(self.url, lambda: fs.put(ours, theirs, batch_size=AT_ONCE))
+            retried(self.url, partial(fs.put, ours, theirs, **at_once(fs)))
             folders = [self.path_of(t, root) for t in targets if replaces and t.is_dir()]
             for folder in folders:
                 there = retried(self.url, partial(fs.find, folder))
@@ -101,6 +101,11 @@ class Place:
         """An error that names an output by its address."""
         shown = _under(error.where, self.folder, self.shown)
         return type(error)(shown, error.cause, error.remedy) if shown else error
+
+
+def at_once(fs: Any) -> dict[str, int]:
+    """How a file system is told to have so many requests at one time, if it can have several."""
+    return {"batch_size": AT_ONCE} if getattr(fs, "async_impl", False) else {}
 
 
 @contextmanager

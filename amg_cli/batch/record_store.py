@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from amg_cli.batch.place import AT_ONCE, GO_ON, Place
+from amg_cli.batch.place import GO_ON, Place, at_once
 from amg_cli.batch.remote import errors_of, retried
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.manifest import FOLDER
@@ -50,7 +50,7 @@ class RecordStore:
             return
         with self._asking() as (fs, root):
             theirs, ours = [f"{root}/{n}" for n in names], [str(folder / n) for n in names]
-            retried(self._place.url, partial(fs.get, theirs, ours, batch_size=AT_ONCE))
+            retried(self._place.url, partial(fs.get, theirs, ours, **at_once(fs)))
 
     def write(self, name: str, data: bytes) -> None:
         """One, in place of what has its name."""
