@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from amg_cli.batch.address import Facts
 from amg_cli.batch.commit import check_writable, recover
 from amg_cli.batch.images import Source
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.listing import Listing
 from amg_cli.batch.manifest import Manifest
+from amg_cli.batch.objects import with_facts
 from amg_cli.batch.writing import cannot_write, make_folder, write_run_files
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.format import FormatOptions, ImageFormat, RunFormat, used_options
@@ -139,7 +141,7 @@ class Run:
         folders = {self._plan.output / room / name for room in rooms for name in names}
         recover(folders - self._recovered)
         self._recovered |= folders
-        return mine
+        return with_facts(mine, self._manifest.records.of_image)
 
     def status(self, source: Source, entry: Entry) -> Status:
         """What is to become of an image."""
@@ -149,12 +151,14 @@ class Run:
     def job(self, source: Source, entry: Entry) -> Job:
         """An image as work. What is at its targets is of this run, or to be replaced."""
         return Job(
-            source=source.path,
+            source=source.where,
             targets=tuple(map(Path, self._plan.targets(entry.name))),
             number=entry.number,
             name=entry.name,
             file_name=entry.file_name,
             overwrite=True,
+            fault=source.fault,
+            data_set_id=source.id,
         )
 
     def record(self, outcome: Outcome) -> None:
@@ -242,7 +246,7 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> Status:
     targets = plan.targets(entry.name)
-    if record is None or _changed(source.file, record):
+    if record is None or _changed(source, record):
         made_elsewhere = record is None and entry.existed and any(map(_exists, targets))
         return "exists" if made_elsewhere and plan.on_exists != "overwrite" else "to do"
     if record.outcome == "failed":
@@ -262,10 +266,13 @@ def _is_in(shard: Shard, entry: Entry) -> bool:
     return zlib.crc32(os.fsencode(entry.name)) % shard.count == shard.index - 1
 
 
-def _changed(file: str, record: Record) -> bool:
+def _changed(source: Source, record: Record) -> bool:
     """Whether an image's file is another than was read."""
+    if source.url or source.fault:
+        facts = source.facts
+        return facts not in (None, Facts(), Facts(record.bytes, record.mtime_ns))
     try:
-        status = os.stat(file)  # noqa: PTH116 - of text, for speed
+        status = os.stat(source.file)  # noqa: PTH116 - of text, for speed
     except OSError:
         return False  # what is done of it stays
     if (status.st_size, status.st_mtime_ns) == (record.bytes, record.mtime_ns):
@@ -273,7 +280,7 @@ def _changed(file: str, record: Record) -> bool:
     if status.st_size != record.bytes or record.sha256 is None:
         return True
     try:
-        return sha256_of(Path(file)) != record.sha256
+        return sha256_of(Path(source.file)) != record.sha256
     except OSError:
         return False
 
