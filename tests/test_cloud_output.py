@@ -222,10 +222,12 @@ def test_other_settings_are_refused_or_begin_anew_and_leave_no_file_of_before(
 ):
     assert run(*THREE, cwd=tmp_path).returncode == 0
     before = objects(bucket)
-    other = [*THREE, "--pred-iou-thresh", "0.8"]
+    other = [*THREE, "--points-per-side", "2"]
     refused = run(*other, cwd=tmp_path)
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"amg: {URL}: what is in it was made with --pred-iou-thresh")
+    assert refused.stderr.startswith(
+        f"amg: {URL}: what is in it was made with --points-per-side 4, now 2; "
+    )
     assert objects(bucket) == before
     assert run(*other, "--on-exists", "overwrite", cwd=tmp_path).returncode == 0
     assert run(*other, cwd=tmp_path, output="out").returncode == 0
@@ -281,7 +283,7 @@ def test_what_a_disk_alone_can_have_is_refused_in_a_line(photos, tmp_path, bucke
 
 
 def test_any_file_system_of_fsspec_will_do(photos, tmp_path):
-    url = (tmp_path / "there").as_uri()
+    url = f"local://{tmp_path}/there"
     for _ in range(2):
         assert run(*THREE, cwd=tmp_path, output=url).returncode == 0
     assert run(*THREE, cwd=tmp_path, output="out").returncode == 0

@@ -24,7 +24,7 @@ HOLDER = "run.ndjson.holder"
 @pytest.fixture
 def there(tmp_path):
     """A folder as an object store has one."""
-    place = Place((tmp_path / "there").as_uri(), tmp_path / "here")
+    place = Place(f"local://{tmp_path}/there", tmp_path / "here")
     (tmp_path / "here").mkdir()
     return RecordStore(place)
 

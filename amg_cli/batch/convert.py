@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from amg_cli.batch.address import located
 from amg_cli.batch.commit import check_writable
 from amg_cli.batch.images import IMAGE_SUFFIXES
 from amg_cli.batch.naming import Names
@@ -138,7 +139,7 @@ def with_pixels(result: Result, reading: Reading | None = None) -> Result:
     if not result.source:
         cause = "is where none knows"
         raise ImageError(result.file_name, cause, "give the folder of the `images`")
-    pixels = read_picture(Path(result.source), reading or Reading()).pixels
+    pixels = read_picture(located(result.source), reading or Reading()).pixels
     if pixels.shape[:2] != result.image_hw:
         (height, width), (its, own) = pixels.shape[:2], result.image_hw
         cause = f"has {width} x {height} pixels, and its masks {own} x {its}"

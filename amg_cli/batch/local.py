@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from amg_cli.batch.address import Address
 from amg_cli.batch.commit import committed
 from amg_cli.batch.image_tasks import Found, Task
 from amg_cli.batch.job import FileFacts, Job, Outcome
@@ -114,7 +115,9 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
     """Read one image, generate its masks, commit them."""
     with collect(synchronizer(work.model.device) if work.timed else None) as timings:
         with timed("read"):
-            picture = read_picture(job.source, work.reading)
+            if job.fault is not None:
+                raise ImageError(job.source, *job.fault)
+            picture = read_picture(job.source, work.reading, job.copy)
         found = _found(picture.pixels, work, job)
         result = _result(job, picture, found)
         with timed("write"):
@@ -169,8 +172,8 @@ def _result(job: Job, picture: Picture, found: Found) -> Result:
         job.file_name,
         (height, width),
         found.masks,
-        source=os.path.realpath(job.source),
-        data_set_id=None if job.boxes is None else job.boxes.image_id,
+        source=_whole(job.source),
+        data_set_id=job.data_set_id if job.boxes is None else job.boxes.image_id,
     )
 
 
@@ -178,8 +181,14 @@ def _is_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
-def _file_of(path: Path) -> FileFacts:
+def _whole(source: Path | Address) -> str:
+    return str(source) if isinstance(source, Address) else os.path.realpath(source)
+
+
+def _file_of(path: Path | Address) -> FileFacts:
     """Looked at before it is read, so that a file that is replaced meanwhile counts as another."""
+    if isinstance(path, Address):
+        return FileFacts(*(path.facts or ()))
     try:
         status = path.stat()
     except (OSError, ValueError):  # which reading it says too

@@ -204,12 +204,10 @@ def _clean(url: str) -> str:
 
 
 def _clean_part(url: str) -> str:
-    named_by_user = scheme_of(url) in _NAMED_BY_USER
-
-    def without_user(found: re.Match[str]) -> str:
-        return found[0] if named_by_user and ":" not in found[2] else found[1]
-
-    address, mark, rest = _USER.sub(without_user, url).partition("?")
+    user = _USER.match(url)
+    if user and not (scheme_of(url) in _NAMED_BY_USER and ":" not in user[2]):
+        url = user[1] + url[user.end() :]
+    address, mark, rest = url.partition("?")
     query, hash_mark, fragment = rest.partition("#")
     names = {part.partition("=")[0].lower() for part in query.split("&")}
     secret = _AZURE_SIGNED if "sig" in names else frozenset()

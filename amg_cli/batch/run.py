@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from amg_cli.batch.address import Facts
 from amg_cli.batch.commit import check_writable, recover
 from amg_cli.batch.images import Source
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.listing import Listing
 from amg_cli.batch.manifest import Manifest
 from amg_cli.batch.mirror import Mirror
+from amg_cli.batch.objects import with_facts
 from amg_cli.batch.place import Place, UploadError
 from amg_cli.batch.writing import cannot_write, make_folder, write_run_files
 from amg_cli.core.errors import OutputError
@@ -163,7 +165,7 @@ class Run:
         folders = {self._plan.output / room / name for room in rooms for name in names}
         recover(folders - self._recovered)
         self._recovered |= folders
-        return mine
+        return with_facts(mine, self._manifest.records.of_image)
 
     def status(self, source: Source, entry: Entry) -> Status:
         """What is to become of an image."""
@@ -186,13 +188,15 @@ class Run:
     def job(self, source: Source, entry: Entry) -> Job:
         """An image as work. What is at its targets is of this run, or to be replaced."""
         return Job(
-            source=source.path,
+            source=source.where,
             targets=tuple(map(Path, self._plan.targets(entry.name))),
             number=entry.number,
             name=entry.name,
             file_name=entry.file_name,
             overwrite=True,
             replaces=self._plan.mirror is not None and self._plan.has_output(entry.name),
+            fault=source.fault,
+            data_set_id=source.id,
         )
 
     def record(self, outcome: Outcome) -> None:
@@ -291,7 +295,7 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> Status:
-    if record is None or _changed(source.file, record):
+    if record is None or _changed(source, record):
         made_elsewhere = record is None and entry.existed and plan.has_output(entry.name)
         return "exists" if made_elsewhere and plan.on_exists != "overwrite" else "to do"
     if record.outcome == "failed":
@@ -311,10 +315,13 @@ def _is_in(shard: Shard, entry: Entry) -> bool:
     return zlib.crc32(os.fsencode(entry.name)) % shard.count == shard.index - 1
 
 
-def _changed(file: str, record: Record) -> bool:
+def _changed(source: Source, record: Record) -> bool:
     """Whether an image's file is another than was read."""
+    if source.url or source.fault:
+        facts = source.facts
+        return facts not in (None, Facts(), Facts(record.bytes, record.mtime_ns))
     try:
-        status = os.stat(file)  # noqa: PTH116 - of text, for speed
+        status = os.stat(source.file)  # noqa: PTH116 - of text, for speed
     except OSError:
         return False  # what is done of it stays
     if (status.st_size, status.st_mtime_ns) == (record.bytes, record.mtime_ns):
@@ -322,7 +329,7 @@ def _changed(file: str, record: Record) -> bool:
     if status.st_size != record.bytes or record.sha256 is None:
         return True
     try:
-        return sha256_of(Path(file)) != record.sha256
+        return sha256_of(Path(source.file)) != record.sha256
     except OSError:
         return False
 

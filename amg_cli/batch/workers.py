@@ -33,6 +33,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -168,7 +169,8 @@ class _Feed:
     def _fill(self, jobs: Iterable[Job]) -> None:
         try:
             for job in jobs:
-                nb_pixels = look_ahead(job.source, self._reading)
+                here = job.copy or job.source
+                nb_pixels = look_ahead(here, self._reading) if isinstance(here, Path) else 0
                 self._queue.put(replace(job, nb_pixels=nb_pixels))
         except (AmgError, OSError, ValueError) as error:
             self._error = error  # to be raised where jobs are taken

@@ -48,6 +48,6 @@ def _seconds_an_image(
     from amg_cli.batch.job import Job
 
     tried = to_do[:: -(-len(to_do) // (TRIED * engine.workers))]
-    jobs = [task.given(Job(source.path, ()), source) for source in tried]
+    jobs = [task.given(Job(source.where, (), fault=source.fault), source) for source in tried]
     outcomes = list(run_on(engine, jobs, replace(work, formats=())))
     return sum(outcome.seconds for outcome in outcomes) / len(outcomes), engine.workers

@@ -8,15 +8,23 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from amg_cli.batch.cores import choose_threads
-from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed_sources
+from amg_cli.batch.data_sets import Columns
+from amg_cli.batch.inputs import (
+    Sources,
+    arriving_sources,
+    far_shards,
+    find_sources,
+    listed_sources,
+)
 from amg_cli.batch.naming import plain_name
-from amg_cli.batch.remote import is_url
 from amg_cli.batch.run import Plan, Run, Status
+from amg_cli.batch.shards import images_in_all
 from amg_cli.cli.format_options import given_options
 from amg_cli.cli.in_place import in_place
 from amg_cli.cli.model_options import ModelOptions, given_reading
@@ -61,7 +69,7 @@ def _planned(
     if values["dry_run"]:
         from amg_cli.cli.dry_run import dry_run
 
-        return dry_run(values, plan, task, next(iter(sources.batches)))
+        return dry_run(values, plan, task, list(itertools.chain.from_iterable(sources.batches)))
     _check_preview(values, sources)
     if values["output"] == STDIO:
         return _to_stdout(values, plan, task, sources)
@@ -121,12 +129,15 @@ def _to_stdout(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: So
     from amg_cli.batch.job import Job
     from amg_cli.formats.ndjson import line_of, line_of_failure
 
+    def job_of(number: int, source: Source) -> Job:
+        """An image as work."""
+        name = plain_name(source.relative)
+        with_fault = Job(source.where, (), number, name, source.file, fault=source.fault)
+        return task.given(replace(with_fault, data_set_id=source.id), source)
+
     refused = task.refused(sources.listed)
     every = itertools.chain.from_iterable(sources.batches)
-    jobs = (
-        task.given(Job(source.path, (), number, plain_name(source.relative), source.file), source)
-        for number, source in enumerate(every, 1)
-    )
+    jobs = (job_of(number, source) for number, source in enumerate(every, 1))
     with (
         _report(values, task, sources.total) as report,
         closing(_outcomes(values, jobs, plan, task, sources.total)) as outcomes,
@@ -163,12 +174,14 @@ def _sources(values: Mapping[str, Any]) -> Sources:
     if STDIO in values["inputs"]:
         arriving = arriving_sources(sys.stdin.buffer, values["null"])
         return Sources(([source] for source in arriving), None)
-    output = None if values["output"] == STDIO or is_url(values["output"]) else values["output"]
-    given = values["inputs"]
-    sources = find_sources(given, output, values["recursive"]) if given else []
+    output = None if values["output"] == STDIO else values["output"]
+    given, columns = values["inputs"], Columns(values["image_column"], values["id_column"])
+    sources = find_sources(given, output, values["recursive"], columns) if given else []
     if values["input_list"] is not None:
         listed = listed_sources(values["input_list"], values["null"])
         sources = list({s.identity: s for s in (*sources, *listed)}.values())
+    if shards := far_shards(given):
+        return Sources(itertools.chain([sources], images_in_all(shards)), None)
     return Sources([sources], len(sources), sources)
 
 
@@ -219,7 +232,8 @@ def _check_preview(values: Mapping[str, Any], sources: Sources) -> None:
     if values.get("preview") is not None:
         from amg_cli.batch.live_preview import check_preview
 
-        folders, output = values["inputs"], values["output"]
+        folders = [path for path in values["inputs"] if isinstance(path, Path)]
+        output = values["output"]
         check_preview(values["preview"], sources.listed, folders, output, values["recursive"])
 
 

@@ -46,6 +46,8 @@ def write(result: Result, output: Output) -> None:
 
 def _way_to(source: str, target: Path) -> str:
     """From a file that will lie at `target` to another; whole where there is none."""
+    if "://" in source:  # an address
+        return source
     try:
         return os.path.relpath(source, os.path.realpath(target.parent))
     except ValueError:  # on another drive
@@ -55,6 +57,8 @@ def _way_to(source: str, target: Path) -> str:
 def moved(path: Path, before: Path, after: Path) -> None:
     """Let a file that was made to lie at `before` lead to its photograph from `after`."""
     values = json.loads(path.read_text(encoding="ascii"))
+    if "://" in values["imagePath"]:
+        return
     image = os.path.join(os.path.realpath(before.parent), values["imagePath"])  # noqa: PTH118
     values["imagePath"] = _way_to(os.path.realpath(image), after)
     path.write_text(json.dumps(values), encoding="ascii")
