@@ -54,7 +54,8 @@ def find_sources(
     folder is an input folder that is searched recursively.
     """
     if output is not None and recursive and _whole(output) in map(_whole, inputs):
-        cause = f"{_whole(output)} is an input too, and `recursive` would take its masks for images"
+        shown = without_secrets(str(output))
+        cause = f"{shown} is an input too, and `recursive` would take its masks for images"
         raise ConfigError("output", cause, "write to another folder")
     found: dict[str, Source] = {}
     shards = far_shards(inputs)
