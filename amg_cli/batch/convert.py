@@ -15,6 +15,7 @@ from amg_cli.batch.commit import check_writable
 from amg_cli.batch.images import IMAGE_SUFFIXES
 from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import Reading, read_image, read_picture
+from amg_cli.batch.remote import is_url, scheme_of
 from amg_cli.batch.run import Plan
 from amg_cli.batch.writing import (
     cannot_write,
@@ -275,7 +276,7 @@ def _of_masks(
         if masks:
             height, width = masks[0].rle["size"]
         elif source:
-            height, width = read_image(Path(source)).shape[:2]
+            height, width = read_image(located(source)).shape[:2]
         else:
             remedy = "give the folder of the `images`"
             return ImageError(found.path, NO_SIZE, remedy, file_name)
@@ -285,8 +286,13 @@ def _of_masks(
 
 
 def image_of(file_name: str, entry: Entry | None, images: Path | None) -> str:
-    """The file of an image, its whole path; empty where it is not there."""
+    """The file of an image, its whole path, or its address; empty where it is not there.
+
+    What lies in a tar or a data set has to be unpacked first.
+    """
     if images is None:
+        if entry is not None and is_url(entry.path):
+            return "" if scheme_of(entry.path) in ("tar", "row") else entry.path
         path = None if entry is None else Path(entry.path)
     else:
         path = images / file_name
