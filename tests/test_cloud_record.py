@@ -30,20 +30,21 @@ def there(tmp_path):
 
 
 def lines(number, start=0):
-    return [b'{"number": %d}\n' % each for each in range(start, start + number)]
+    """Of sixteen bytes each."""
+    return [b'{"number": %03d}\n' % each for each in range(start, start + number)]
 
 
 def test_a_file_in_parts_is_one_file(tmp_path):
     whole = b"".join(lines(20))
     path = tmp_path / "run.ndjson"
-    for start, end in [(0, 45), (30, 45), (45, 120), (120, len(whole))]:  # the second in the first
+    for start, end in [(0, 48), (32, 48), (48, 128), (128, len(whole))]:  # the second in the first
         path.with_name(part_name(path.name, start)).write_bytes(whole[start:end])
     (tmp_path / "run.ndjson.lock").touch()
     (tmp_path / "run.ndjson.holder").touch()
     assert list(lines_of(path)) == lines(20)
     with JoinedFile(path) as joined:
-        for at in (0, 30, 45, 150, 15):
-            assert joined.read(at, 15) == whole[at : at + 15]
+        for at in (0, 32, 48, 160, 16):
+            assert joined.read(at, 16) == whole[at : at + 16]
     join_parts(tmp_path)
     assert path.read_bytes() == whole
     assert [part for _, part in parts_of(path)] == [path]
@@ -52,8 +53,8 @@ def test_a_file_in_parts_is_one_file(tmp_path):
 def test_a_missing_part_is_said(tmp_path):
     path = tmp_path / "run.ndjson"
     path.write_bytes(b"".join(lines(3)))
-    path.with_name(part_name(path.name, 60)).write_bytes(b"".join(lines(3)))
-    with pytest.raises(ValueError, match="from byte 45 on is missing"):
+    path.with_name(part_name(path.name, 64)).write_bytes(b"".join(lines(3)))
+    with pytest.raises(ValueError, match="from byte 48 on is missing"):
         list(lines_of(path))
 
 
