@@ -89,7 +89,7 @@ class KilledError(Exception):
 
 def test_a_run_that_is_killed_between_any_two_requests_has_a_record(tmp_path, there, monkeypatch):
     path = tmp_path / "run.ndjson"
-    names = ("write", "write_file", "remove")
+    names = ("write", "write_file", "_remove")
     calls = {name: getattr(RecordStore, name) for name in names}
     for last in range(1, 14):
         left = [last]
@@ -175,8 +175,8 @@ def test_an_s3_server_makes_one_of_two_holders(store, tmp_path):  # noqa: F811
     assert there.read(HOLDER) == b"one"
     there.write(HOLDER, b"three")
     assert there.read(HOLDER) == b"three"
-    there.remove(HOLDER)
-    there.remove(HOLDER)
+    there.remove([HOLDER])
+    there.remove([HOLDER])
     assert there.read(HOLDER) is None
     assert there.sizes() == {}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from amg_cli.batch.place import GO_ON, Place, at_once
+from amg_cli.batch.place import AT_ONCE, GO_ON, Place, at_once
 from amg_cli.batch.remote import errors_of, retried
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.manifest import FOLDER
@@ -76,8 +77,12 @@ class RecordStore:
                 make = partial(fs.pipe_file, f"{root}/{name}", data, mode="create")
                 retried(self._place.url, make)
 
-    def remove(self, name: str) -> None:
-        """One, if it is there."""
+    def remove(self, names: Iterable[str]) -> None:
+        """Several, if they are there, in no order."""
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="removing") as threads:
+            list(threads.map(self._remove, names))
+
+    def _remove(self, name: str) -> None:
         with self._asking() as (fs, root), suppress(FileNotFoundError):
             retried(self._place.url, partial(fs.rm_file, f"{root}/{name}"))
 

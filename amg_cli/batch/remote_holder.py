@@ -51,7 +51,7 @@ class RemoteHolder:
             self._ended.set()
             with suppress(OutputError):
                 if not self._lost and self._is_mine(self._read()):
-                    self._store.remove(self._name)
+                    self._store.remove([self._name])
 
     def check(self) -> None:
         """Raises OutputError where another run has taken it."""

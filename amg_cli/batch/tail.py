@@ -72,9 +72,8 @@ class Tail:
 
     def remove_from(self, start: int) -> None:
         """Remove the parts that begin there or later, of which nothing is recorded."""
-        for each in [each for each in self._starts if each >= start]:
-            self._store.remove(part_name(self._name, each))
-            self._starts.remove(each)
+        self._remove([each for each in self._starts if each >= start])
+        self._starts = [each for each in self._starts if each < start]
         self._sent = min(self._sent, start)
 
     def _fold(self, first: int) -> None:
@@ -83,8 +82,11 @@ class Tail:
         if others:
             self._put(self._starts[first] - self._before, self._sent)
             self._starts = self._starts[: first + 1]
-            for start in others:
-                self._store.remove(part_name(self._name, start))
+            self._remove(others)
+
+    def _remove(self, starts: list[int]) -> None:
+        if starts:
+            self._store.remove(part_name(self._name, start) for start in starts)
 
     def _put(self, start: int, end: int) -> None:
         name = part_name(self._name, start + self._before)
