@@ -1,5 +1,6 @@
 """Images in a bucket, on the web, in tars and zips, over a network that fails."""
 
+import hashlib
 import io
 import os
 import tarfile
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 
 from amg_cli.batch import copies, fetching
+from amg_cli.batch.address import located
 from amg_cli.batch.engine import run_on
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.images import discover
 from amg_cli.batch.inputs import arriving_sources, far_shards, find_sources
 from amg_cli.batch.local import Work
-from amg_cli.batch.reading import Reading
+from amg_cli.batch.reading import Reading, read_picture
 from amg_cli.batch.run import Plan, Run
 from amg_cli.batch.shards import expanded, images_in, images_in_all
 from amg_cli.batch.workers import Engine
@@ -79,6 +81,10 @@ def go(tmp_path, tiny_model):
         return found
 
     return go
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def said(outcomes):
@@ -259,6 +265,7 @@ def test_shards_here_and_there_give_what_the_folder_gives(bucket, tmp_path, go, 
         (tmp_path / f"{number:03d}.tar").write_bytes(data)
         bucket.put("bucket", f"{number:03d}.tar", data)
     here = find_sources([tmp_path / "{000..001}.tar"], None, recursive=False)
+    assert read_picture(located(here[0].identity), Reading()).sha256 == sha256(items[0][1])
     assert [s.relative for s in here] == ["000/a.png", "000/b.png", "001/c.png", "001/sub/d.png"]
     go([here], output="here")
     given = ["s3://bucket/{000..001}.tar"]

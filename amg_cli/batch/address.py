@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from amg_cli.batch.remote import is_url, path_in
+
+_ROW = re.compile(r"row://(.*)/(\d+)/(\d+)::(.*)", re.DOTALL)
 
 
 class Facts(NamedTuple):
@@ -59,6 +62,14 @@ class Address:
         return PurePosixPath(path_in(self.shown)).name
 
 
+def row_address(file: str, place: Place) -> str:
+    """What the image in a row is called. file: its path, or its address without secrets"""
+    return f"row://{place.column}/{place.first}/{place.second}::{file}"
+
+
 def located(text: str) -> Path | Address:
-    """What a record calls an image's source: a file, or an object."""
+    """What a record calls an image's source: a file, an object, or inside a file."""
+    if row := _ROW.fullmatch(text):
+        column, first, second, file = row.groups()
+        return Address(text, file, Place("rows", int(first), int(second), column))
     return Address(text, text) if is_url(text) else Path(text)
