@@ -136,6 +136,26 @@ def test_an_object_that_was_changed_is_done_again_and_nothing_else(bucket, go, p
     assert names(go(lists(), output="by_list")) == ["bucket/photos/a"]
 
 
+def test_an_object_of_another_prefix_is_another_image(bucket, go, photos):
+    def listed(prefix):
+        return [find_sources([f"s3://bucket/{prefix}/"], None, recursive=False)]
+
+    assert names(go(listed("photos"))) == ["a", "b", "c"]
+    bucket.put("bucket", "others/a.png", photos["a.png"])
+    assert names(go(listed("others"))) == ["a.png"]
+
+
+def test_keys_lead_out_of_no_folder(bucket, tmp_path, go, photos):
+    for key in ("odd/../../up.png", "odd//two.png", "odd/./one.png", "odd/sp ace+%41#?é.png"):
+        bucket.put("bucket", key, photos["a.png"])
+    found = find_sources(["s3://bucket/odd/"], None, recursive=True)
+    outcomes = go([found])
+    assert said(outcomes) == []
+    written = sorted(name for name in files_under(tmp_path / "out"))
+    assert written == ["one.json", "sp ace+%41#?é.json", "two.json", "~~/~~/up.json"]
+    assert all(".." not in each.relative.split("/") for each in found)
+
+
 def test_a_network_that_refuses_and_cuts_costs_time_alone(bucket, go):
     there = find_sources(["s3://bucket/photos/"], None, recursive=True)
     urls = "\n".join(f"{bucket.endpoint}/bucket/photos/{name}" for name in NAMES).encode()

@@ -144,6 +144,15 @@ def test_a_file_that_lost_rows_is_one_line(table, tmp_path):
         fetch(found[-1].where)
 
 
+def test_a_data_set_that_was_moved_is_the_same(table, tmp_path, run):
+    pq.write_table(table.slice(0, 2), tmp_path / "train.parquet")
+    given = ["--output", "out", "--format", "ndjson"]
+    assert "2 done (" in run("--input", "train.parquet", *given).stderr
+    (tmp_path / "new").mkdir()
+    (tmp_path / "train.parquet").rename(tmp_path / "new" / "train.parquet")
+    assert "2 done before" in run("--input", "new/train.parquet", *given).stderr
+
+
 def test_results_keep_the_ids(table, tmp_path, run):
     pq.write_table(table.slice(0, 2), tmp_path / "train.parquet")
     given = ["--input", "train.parquet", "--id-column", "key"]

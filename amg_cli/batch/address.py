@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -65,6 +66,14 @@ class Address:
 def row_address(file: str, place: Place) -> str:
     """What the image in a row is called. file: its path, or its address without secrets"""
     return f"row://{place.column}/{place.first}/{place.second}::{file}"
+
+
+def is_gone(text: str) -> bool:
+    """Whether the file is not there any more that a record calls an image's source, or has it in
+    it. What lies elsewhere is taken to be there.
+    """
+    file = text.rpartition("::")[2] if is_url(text) else text
+    return not is_url(file) and not os.path.lexists(file)
 
 
 def located(text: str) -> Path | Address:
