@@ -7,6 +7,7 @@ The server is moto's, in a process of its own. It answers plain HTTP too:
 """
 
 import asyncio
+import atexit
 import os
 import random
 import socket
@@ -15,13 +16,15 @@ import sys
 import threading
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.config import Config
+from s3fs import S3FileSystem
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 START_S = 60
@@ -275,17 +278,26 @@ def _without_proxies():
     return {name: v for name, v in os.environ.items() if "proxy" not in name.lower()}
 
 
+@cache
+def _one_object_store():
+    """One server for all tests of a process, whichever module they are in."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(object_store())
+
+
 @pytest.fixture(scope="session")
 def one_object_store():
-    """One server for all tests of a process."""
-    with object_store() as store:
-        yield store
+    """The server, without a wish for an empty one."""
+    return _one_object_store()
 
 
 @pytest.fixture
 def store(one_object_store, monkeypatch):
-    """An empty server, which commands of this process find by the variables."""
+    """An empty server, which commands and this process find by the variables."""
     one_object_store.reset()
     for name, value in one_object_store.environment.items():
         monkeypatch.setenv(name, value)
-    return one_object_store
+    S3FileSystem.clear_instance_cache()  # of one made with other variables
+    yield one_object_store
+    S3FileSystem.clear_instance_cache()

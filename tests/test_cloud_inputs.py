@@ -1,5 +1,6 @@
 """Images in a bucket, on the web, in tars and zips, over a network that fails."""
 
+import hashlib
 import io
 import os
 import tarfile
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 
 from amg_cli.batch import copies, fetching
+from amg_cli.batch.address import located
 from amg_cli.batch.engine import run_on
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.images import discover
 from amg_cli.batch.inputs import arriving_sources, far_shards, find_sources
 from amg_cli.batch.local import Work
-from amg_cli.batch.reading import Reading
+from amg_cli.batch.reading import Reading, read_picture
 from amg_cli.batch.run import Plan, Run
 from amg_cli.batch.shards import expanded, images_in, images_in_all
 from amg_cli.batch.workers import Engine
@@ -81,6 +83,10 @@ def go(tmp_path, tiny_model):
     return go
 
 
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
 def said(outcomes):
     return [str(outcome.error) for outcome in outcomes if outcome.error]
 
@@ -128,6 +134,26 @@ def test_an_object_that_was_changed_is_done_again_and_nothing_else(bucket, go, p
     assert go(lists(), output="by_list") == []
     bucket.put("bucket", "photos/a.png", photos["b.png"])
     assert names(go(lists(), output="by_list")) == ["bucket/photos/a"]
+
+
+def test_an_object_of_another_prefix_is_another_image(bucket, go, photos):
+    def listed(prefix):
+        return [find_sources([f"s3://bucket/{prefix}/"], None, recursive=False)]
+
+    assert names(go(listed("photos"))) == ["a", "b", "c"]
+    bucket.put("bucket", "others/a.png", photos["a.png"])
+    assert names(go(listed("others"))) == ["a.png"]
+
+
+def test_keys_lead_out_of_no_folder(bucket, tmp_path, go, photos):
+    for key in ("odd/../../up.png", "odd//two.png", "odd/./one.png", "odd/sp ace+%41#?é.png"):
+        bucket.put("bucket", key, photos["a.png"])
+    found = find_sources(["s3://bucket/odd/"], None, recursive=True)
+    outcomes = go([found])
+    assert said(outcomes) == []
+    written = sorted(name for name in files_under(tmp_path / "out"))
+    assert written == ["one.json", "sp ace+%41#?é.json", "two.json", "~~/~~/up.json"]
+    assert all(".." not in each.relative.split("/") for each in found)
 
 
 def test_a_network_that_refuses_and_cuts_costs_time_alone(bucket, go):
@@ -259,6 +285,7 @@ def test_shards_here_and_there_give_what_the_folder_gives(bucket, tmp_path, go, 
         (tmp_path / f"{number:03d}.tar").write_bytes(data)
         bucket.put("bucket", f"{number:03d}.tar", data)
     here = find_sources([tmp_path / "{000..001}.tar"], None, recursive=False)
+    assert read_picture(located(here[0].identity), Reading()).sha256 == sha256(items[0][1])
     assert [s.relative for s in here] == ["000/a.png", "000/b.png", "001/c.png", "001/sub/d.png"]
     go([here], output="here")
     given = ["s3://bucket/{000..001}.tar"]

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from amg_cli.batch.address import located
 from amg_cli.batch.data_sets import Columns
 from amg_cli.batch.fetch_one import fetch
 from amg_cli.batch.inputs import find_sources
@@ -44,6 +45,7 @@ def test_bytes_of_parquet_are_those_of_their_rows(table, photos, tmp_path):
     assert [s.id for s in named] == [f"key/{n}" for n in range(NB)]
     assert named[1].relative == "train/key_1.png"
     assert len({s.identity for s in found}) == NB
+    assert [fetch(located(s.identity)) for s in found] == list(photos.values())
 
 
 def test_parquet_of_plain_bytes_at_an_address_and_in_a_folder(store, photos, tmp_path):  # noqa: F811
@@ -142,13 +144,24 @@ def test_a_file_that_lost_rows_is_one_line(table, tmp_path):
         fetch(found[-1].where)
 
 
+def test_a_data_set_that_was_moved_is_the_same(table, tmp_path, run):
+    pq.write_table(table.slice(0, 2), tmp_path / "train.parquet")
+    given = ["--output", "out", "--format", "ndjson"]
+    assert "2 done (" in run("--input", "train.parquet", *given).stderr
+    (tmp_path / "new").mkdir()
+    (tmp_path / "train.parquet").rename(tmp_path / "new" / "train.parquet")
+    assert "2 done before" in run("--input", "new/train.parquet", *given).stderr
+
+
 def test_results_keep_the_ids(table, tmp_path, run):
     pq.write_table(table.slice(0, 2), tmp_path / "train.parquet")
     given = ["--input", "train.parquet", "--id-column", "key"]
     lines = run(*given, "--output", "-").stdout.splitlines()
     assert [json.loads(line)["data_set_id"] for line in lines] == ["key/0", "key/1"]
     result = run(*given, "--output", "out", "--format", "ndjson", "--format", "coco", "--view")
-    assert result.returncode in (0, 3)
+    assert result.returncode == 0
+    assert "none knows" not in result.stderr
+    assert len(list((tmp_path / "out" / "view" / "photos").iterdir())) == 2
     kept = [json.loads(line) for line in (tmp_path / "out" / "masks.ndjson").open()]
     assert [(each["data_set_id"], each["file_name"]) for each in kept] == [
         ("key/0", "train/key_0.png"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from amg_cli.batch.remote import is_url, path_in
+
+_ROW = re.compile(r"row://(.*)/(\d+)/(\d+)::(.*)", re.DOTALL)
 
 
 class Facts(NamedTuple):
@@ -59,6 +63,22 @@ class Address:
         return PurePosixPath(path_in(self.shown)).name
 
 
+def row_address(file: str, place: Place) -> str:
+    """What the image in a row is called. file: its path, or its address without secrets"""
+    return f"row://{place.column}/{place.first}/{place.second}::{file}"
+
+
+def is_gone(text: str) -> bool:
+    """Whether the file is not there any more that a record calls an image's source, or has it in
+    it. What lies elsewhere is taken to be there.
+    """
+    file = text.rpartition("::")[2] if is_url(text) else text
+    return not is_url(file) and not os.path.lexists(file)
+
+
 def located(text: str) -> Path | Address:
-    """What a record calls an image's source: a file, or an object."""
+    """What a record calls an image's source: a file, an object, or inside a file."""
+    if row := _ROW.fullmatch(text):
+        column, first, second, file = row.groups()
+        return Address(text, file, Place("rows", int(first), int(second), column))
     return Address(text, text) if is_url(text) else Path(text)

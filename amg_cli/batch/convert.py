@@ -15,7 +15,7 @@ from amg_cli.batch.commit import check_writable
 from amg_cli.batch.images import IMAGE_SUFFIXES
 from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import Reading, read_image, read_picture
-from amg_cli.batch.remote import is_url, scheme_of
+from amg_cli.batch.remote import is_url
 from amg_cli.batch.run import Plan
 from amg_cli.batch.writing import (
     cannot_write,
@@ -286,13 +286,10 @@ def _of_masks(
 
 
 def image_of(file_name: str, entry: Entry | None, images: Path | None) -> str:
-    """The file of an image, its whole path, or its address; empty where it is not there.
-
-    What lies in a tar or a data set has to be unpacked first.
-    """
+    """The file of an image, its whole path, or its address; empty where it is not there."""
     if images is None:
         if entry is not None and is_url(entry.path):
-            return "" if scheme_of(entry.path) in ("tar", "row") else entry.path
+            return entry.path
         path = None if entry is None else Path(entry.path)
     else:
         path = images / file_name

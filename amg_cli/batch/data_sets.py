@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from amg_cli.batch.address import Facts, Place
+from amg_cli.batch.address import Facts, Place, row_address
 from amg_cli.batch.images import Source
 from amg_cli.batch.objects import as_relative, facts_of, object_source
 from amg_cli.batch.remote import (
@@ -234,7 +234,7 @@ def _of_arrow(file: str, name: str, columns: Columns, first: int) -> Iterator[So
 def _by_bytes(file: str, name: str, id_: Any, suffix: str, place: Place, facts: Facts) -> Source:
     """The image in a row's bytes, called by its id, with the suffix of the path beside them."""
     whole = without_secrets(file) if is_url(file) else os.path.realpath(file)
-    shown = f"row://{place.first}/{place.second}::{whole}"
+    shown = row_address(whole, place)
     relative = as_relative(f"{name}/{str(id_).replace('/', '_')}{suffix}")
     return _with_id(Source(shown, relative, shown, file, place, facts), id_)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from amg_cli.batch.images import IMAGE_SUFFIXES, Source
 from amg_cli.batch.remote import (
     errors_of,
     file_system,
+    is_url,
     path_in,
     retried,
     scheme_of,
@@ -37,6 +39,7 @@ def object_source(url: str, relative: str = "", facts: Facts | None = None) -> S
     relative: as of `Source`; else the whole path there, in folders by host or bucket
     """
     shown = without_secrets(url)
+    url = shown if url == shown else url  # kept once, of a hundred thousand
     return Source(shown, as_relative(relative or path_in(url)), shown, url, facts=facts)
 
 
@@ -45,6 +48,9 @@ def objects_at(url: str, recursive: bool) -> list[Source]:
 
     Empty where a folder has none. Raises InputError where there is nothing to ask for.
     """
+    archive, mark, file = url.partition("::")
+    if mark and not is_url(file):  # an archive here
+        url = f"{archive}::{os.path.realpath(file)}"
     fs, path = file_system(url)
     is_web = scheme_of(url) in ("http", "https")
     with errors_of(url):

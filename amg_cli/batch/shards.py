@@ -10,8 +10,9 @@ import itertools
 import os
 import re
 import tarfile
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path, PurePath
 
 from amg_cli.batch.address import Facts, Place
@@ -80,23 +81,40 @@ def images_in(shard: str, copy: Path | None = None) -> list[Source]:
 def images_in_all(shards: Sequence[str]) -> Iterator[list[Source]]:
     """The images of each of some tars that lie elsewhere, while the next one is fetched.
 
-    One that cannot be had is a source that fails.
+    shards: one at least. One that cannot be had is a source that fails.
     """
-    with ThreadPoolExecutor(1) as pool:
-        coming: dict[str, Future[Path]] = {}
-        for number, shard in enumerate(shards):
-            for next_one in shards[number : number + 2]:
-                if next_one not in coming:
-                    coming[next_one] = pool.submit(_fetched, next_one)
-            try:
-                yield images_in(shard, coming[shard].result())
-            except (InputError, OSError) as error:
-                cause = error.cause if isinstance(error, InputError) else reason(error)
-                shown, fault = without_secrets(shard), (cause, "the other tars are done")
-                name = as_relative(path_in(shard).rpartition("/")[2])
-                yield [Source(shown, name, shown, fault=fault)]
-            if number >= _KEPT and (old := _COPIES.pop(shards[number - _KEPT], None)):
-                old.unlink(missing_ok=True)
+    coming = _coming(shards[0])
+    for number, shard in enumerate(shards):
+        try:
+            found = images_in(shard, coming.result())
+        except (InputError, OSError) as error:
+            cause = error.cause if isinstance(error, InputError) else reason(error)
+            shown, fault = without_secrets(shard), (cause, "the other tars are done")
+            name = as_relative(path_in(shard).rpartition("/")[2])
+            found = [Source(shown, name, shown, fault=fault)]
+        if number + 1 < len(shards):
+            coming = _coming(shards[number + 1])
+        yield found
+        if number >= _KEPT and (old := _COPIES.pop(shards[number - _KEPT], None)):
+            old.unlink(missing_ok=True)
+
+
+def _coming(shard: str) -> Future[Path]:
+    """A shard that is being copied, in a thread that no end of the process waits for."""
+    future: Future[Path] = Future()
+
+    def fetch() -> None:
+        """It, or why not."""
+        try:
+            future.set_result(_fetched(shard))
+        except (InputError, OSError) as error:
+            future.set_exception(error)
+        finally:
+            if not future.done():
+                future.set_exception(InputError(without_secrets(shard), "cannot be copied"))
+
+    threading.Thread(target=fetch, daemon=True).start()
+    return future
 
 
 def file_of(shard: str) -> Path | None:
