@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from amg_cli.formats.manifest import FOLDER, Shard, read_entries, read_records
@@ -248,6 +249,15 @@ def test_a_changed_image_is_done_again_and_a_failed_one_when_asked(photos, tmp_p
     assert "2 done" in again.stderr
     assert run(*THREE, cwd=tmp_path, output="out").returncode == 0
     assert objects(bucket) == files_under(tmp_path / "out")
+
+
+def test_an_image_without_masks_is_done_once(tmp_path, bucket, monkeypatch):
+    monkeypatch.setenv("AMG_CACHE", str(tmp_path / "cache"))
+    save(tmp_path / "photos/grey.png", np.full((90, 90, 3), 128, np.uint8))
+    arguments = ["--format", "cutout", "--pred-iou-thresh", "1"]
+    assert run(*arguments, cwd=tmp_path).returncode == 0
+    assert objects(bucket) == {}
+    assert "0 done (0 masks), 1 done before" in run(*arguments, cwd=tmp_path).stderr
 
 
 def test_before_outputs_are_replaced_their_record_is_taken_back(photos, tmp_path, bucket):
