@@ -300,9 +300,14 @@ def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> 
         return "exists" if made_elsewhere and plan.on_exists != "overwrite" else "to do"
     if record.outcome == "failed":
         return "to do" if plan.retry_failed else "failed"
-    if plan.mirror is not None and record.masks == 0:
-        return "done"  # there are no folders in the cloud, so that of an empty one nothing is
-    return "done" if all(map(plan.exists, plan.targets(entry.name))) else "to do"
+    # There are no folders in the cloud: of an empty one there is nothing.
+    empty = plan.mirror is not None and record.masks == 0
+    there = (
+        plan.exists(format_.target(plan.output, entry.name))
+        for format_ in plan.image_formats
+        if format_.suffix or not empty
+    )
+    return "done" if all(there) else "to do"
 
 
 def _exists(path: str | Path) -> bool:
