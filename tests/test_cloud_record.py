@@ -181,6 +181,7 @@ def test_an_s3_server_makes_one_of_two_holders(store, tmp_path):  # noqa: F811
     assert there.sizes() == {}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_sent_is_an_error_of_that_image(store, tmp_path):  # noqa: F811
     place = Place(f"s3://{store.bucket('masks')}/x", tmp_path)
     (tmp_path / "a.json").write_text("{}")

@@ -80,6 +80,7 @@ class Place:
         with sending(self.shown_of(targets[0])):
             fs, root = self.file_system()
             ours, theirs = list(map(str, files)), [self.path_of(file, root) for file in files]
+            make_folders(fs, {path.rpartition("/")[0] for path in theirs})
             retried(self.url, partial(fs.put, ours, theirs, **at_once(fs)))
             folders = [self.path_of(t, root) for t in targets if replaces and t.is_dir()]
             for folder in folders:
@@ -106,6 +107,13 @@ class Place:
 def at_once(fs: Any) -> dict[str, int]:
     """How a file system is told to have so many requests at one time, if it can have several."""
     return {"batch_size": AT_ONCE} if getattr(fs, "async_impl", False) else {}
+
+
+def make_folders(fs: Any, folders: Iterable[str]) -> None:
+    """Make them in a file system that may have some; object stores have none."""
+    if not getattr(fs, "async_impl", False):
+        for folder in folders:
+            fs.makedirs(folder, exist_ok=True)
 
 
 @contextmanager

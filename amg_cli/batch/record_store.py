@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from amg_cli.batch.place import AT_ONCE, GO_ON, Place, at_once
+from amg_cli.batch.place import AT_ONCE, GO_ON, Place, at_once, make_folders
 from amg_cli.batch.remote import errors_of, retried
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.manifest import FOLDER
@@ -56,13 +56,13 @@ class RecordStore:
     def write(self, name: str, data: bytes) -> None:
         """One, in place of what has its name."""
         with self._asking() as (fs, root):
-            self._make_room(fs, root)
+            make_folders(fs, [root])
             retried(self._place.url, partial(fs.pipe_file, f"{root}/{name}", data))
 
     def write_file(self, name: str, path: Path) -> None:
         """One of a file here, however large."""
         with self._asking() as (fs, root):
-            self._make_room(fs, root)
+            make_folders(fs, [root])
             retried(self._place.url, partial(fs.put_file, str(path), f"{root}/{name}"))
 
     def create(self, name: str, data: bytes) -> None:
@@ -72,7 +72,7 @@ class RecordStore:
         what is asked for again.
         """
         with self._asking() as (fs, root):
-            self._make_room(fs, root)
+            make_folders(fs, [root])
             with suppress(FileExistsError):
                 make = partial(fs.pipe_file, f"{root}/{name}", data, mode="create")
                 retried(self._place.url, make)
@@ -104,9 +104,3 @@ class RecordStore:
                 yield fs, f"{root}/{FOLDER}"
         except OutputError as error:
             raise OutputError(error.where, error.cause, error.remedy or GO_ON) from error
-
-    @staticmethod
-    def _make_room(fs: Any, root: str) -> None:
-        """Its folder, where there are folders."""
-        if not getattr(fs, "async_impl", False):
-            fs.makedirs(root, exist_ok=True)
