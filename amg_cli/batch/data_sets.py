@@ -30,7 +30,7 @@ from amg_cli.core.errors import InputError, in_short, reason
 
 EXTRA = "pip install 'amg-cli[parquet]'"
 TABLES = (".parquet", ".csv", ".tsv")
-STATE = "state.json"  # `save_to_disk` writes it beside the rows, the others above
+STATE = "state.json"  # what `save_to_disk` writes beside rows; beside parts, the other
 SAVED = ("dataset_dict.json", STATE)
 # Columns that are taken for the images', the first that there is.
 COLUMNS = (
