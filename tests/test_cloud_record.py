@@ -9,12 +9,13 @@ import pytest
 
 from amg_cli.batch import remote_holder, tail
 from amg_cli.batch.holding import this_process
+from amg_cli.batch.mirror import Mirror
 from amg_cli.batch.place import Place, UploadError
 from amg_cli.batch.record_store import RecordStore
 from amg_cli.batch.remote_holder import RemoteHolder
 from amg_cli.batch.tail import Tail
 from amg_cli.core.errors import OutputError
-from amg_cli.formats.manifest import FOLDER
+from amg_cli.formats.manifest import FOLDER, IMAGES, Entry, Shard, read_entries, values_of
 from amg_cli.formats.parts import JoinedFile, join_parts, lines_of, part_name, parts_of
 from tests.object_store import one_object_store, store  # noqa: F401 - fixtures
 
@@ -81,6 +82,40 @@ def test_a_tail_is_whole_at_every_moment_and_in_few_parts(tmp_path, there, monke
     path.write_bytes(b"anew\n")
     sent.begin_anew()
     assert list(lines_of(folder / path.name)) == [b"anew\n"]
+
+
+def list_image(mirror, name, existed=False):
+    """As `Manifest` does."""
+    path = mirror.place.folder / FOLDER / IMAGES
+    with path.open("a") as file:
+        file.write(json.dumps(values_of(Entry(1, name, f"{name}.jpg", f"/{name}.jpg", existed))))
+        file.write("\n")
+
+
+def test_shards_that_list_other_images_at_one_time_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMG_CACHE", str(tmp_path / "cache"))
+    url = f"local://{tmp_path}/there"
+    with Mirror.held(url, Shard(1, 2)) as one, Mirror.held(url, Shard(2, 2)) as other:
+        list_image(one, "a")
+        one.listed()
+        list_image(other, "b")
+        with pytest.raises(OutputError, match="have listed different images; run the same again"):
+            other.listed()
+    assert [entry.name for entry in read_entries(tmp_path / "there")] == ["a"]
+    with Mirror.held(url, Shard(2, 2)) as other:
+        assert [entry.name for entry in read_entries(other.place.folder)] == ["a"]
+
+
+def test_what_one_shard_sees_of_anothers_outputs_was_not_there_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMG_CACHE", str(tmp_path / "cache"))
+    url = f"local://{tmp_path}/there"
+    with Mirror.held(url, Shard(1, 2)) as one, Mirror.held(url, Shard(2, 2)) as other:
+        list_image(one, "a")
+        one.listed()
+        list_image(other, "a", existed=True)
+        other.listed()
+    (entry,) = read_entries(tmp_path / "there")
+    assert entry == Entry(1, "a", "a.jpg", "/a.jpg", False)
 
 
 class KilledError(Exception):

@@ -140,10 +140,14 @@ class Mirror:
             self._images.fold_some()
         if self._shard.count == 1 or self._images.next_start == first:
             return
-        others = {n: size for n, size in self._store.sizes().items() if n.startswith("images")}
+        sizes = self._store.sizes()
+        if self._others_in(sizes) == self._others_in(self._sizes):
+            return
+        self._sizes |= self._others_in(sizes)
         with tempfile.TemporaryDirectory(dir=self._record) as folder:
             _make_folder(Path(folder, FOLDER))
-            self._store.fetch(others, Path(folder, FOLDER))
+            lists = [name for name in sizes if name.startswith("images")]
+            self._store.fetch(lists, Path(folder, FOLDER))
             try:
                 read_entries(Path(folder))
             except OutputError as error:
@@ -200,14 +204,11 @@ class Mirror:
     def _download(self, whole: bool) -> None:
         _make_folder(self._record)
         self._sizes = self._store.sizes()
-        own = {self._shard.file("run")} | ({IMAGES} if not whole else set())
-        names = {name: split_name(name) for name in self._sizes}
-        wanted = [
-            name
-            for name, split in names.items()
-            if split and (whole or split[0] in own or split[0].startswith("images"))
-        ]
-        self._store.fetch(wanted, self._record)
+        own = (self._shard.file("run"), "images")
+        self._store.fetch(
+            [name for name in self._sizes if split_name(name) and (whole or name.startswith(own))],
+            self._record,
+        )
         join_parts(self._record)
         self._run = self._tail("run", sent=_size(self._record / self._shard.file("run")))
         here = _size(self._record / IMAGES)
@@ -223,6 +224,11 @@ class Mirror:
     def _tail(self, kind: Literal["run", "masks"], sent: int) -> Tail:
         name = self._shard.file(kind)
         return Tail(self._store, self._record / name, name, self._starts(name), sent)
+
+    def _others_in(self, sizes: dict[str, int]) -> dict[str, int]:
+        """The lists of images that other shards have there."""
+        own = self._shard.file("images")
+        return {n: s for n, s in sizes.items() if n.startswith("images") and not n.startswith(own)}
 
     def _starts(self, name: str) -> list[int]:
         splits = map(split_name, self._sizes)
