@@ -156,7 +156,8 @@ class Network:
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
-            await asyncio.sleep(self.latency_s)
+            if self._concerns(f"{method} {path}"):
+                await asyncio.sleep(self.latency_s)
             if self._falls(self.share_503, f"{method} {path}"):
                 writer.write(_REFUSAL_OF_HEAD if method == "HEAD" else _REFUSAL)
                 await writer.drain()
@@ -174,9 +175,11 @@ class Network:
             self._now -= 1
 
     def _falls(self, share, request):
+        return self._concerns(request) and self._random.random() < share
+
+    def _concerns(self, request):
         method, _, part = self.only.partition(" ")
-        concerned = request.startswith(method) and part in request
-        return concerned and self._random.random() < share
+        return request.startswith(method) and part in request
 
     async def _passed_on(self, first, headers, body):
         """The server's whole answer, that says how long it is."""

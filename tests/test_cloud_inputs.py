@@ -3,8 +3,11 @@
 import hashlib
 import io
 import os
+import signal
+import subprocess
 import tarfile
 import threading
+import time
 import zipfile
 from dataclasses import replace
 
@@ -24,7 +27,7 @@ from amg_cli.batch.run import Plan, Run
 from amg_cli.batch.shards import expanded, images_in, images_in_all
 from amg_cli.batch.workers import Engine
 from amg_cli.core.errors import InputError
-from tests.command import files_under, save
+from tests.command import AMG, FEW_POINTS, SMALL_MODEL, files_under, save
 from tests.object_store import one_object_store, store  # noqa: F401 - fixtures
 from tests.test_run import ALL_MASKS, SETTINGS
 
@@ -118,7 +121,7 @@ def test_a_bucket_gives_what_the_folder_gives_in_one_request_an_image(
     go([discover([tmp_path / "photos"], recursive=True)], output="here")
     assert files_under(tmp_path / "out") == files_under(tmp_path / "here")
     assert go([find_sources(["s3://bucket/photos/"], None, recursive=True)]) == []
-    assert not list(copies._Folder.path.glob("[0-9]*"))  # every copy has gone
+    assert copies._Folder.path is None  # with every copy
 
 
 def test_an_object_that_was_changed_is_done_again_and_nothing_else(bucket, go, photos):
@@ -373,6 +376,36 @@ def test_the_command_over_a_bucket_and_the_web(bucket, run, tmp_path):
     every = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"hunter2" not in every
     assert "hunter2" not in result.stdout + result.stderr + again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_end_waits_for_no_network_and_leaves_no_copies(
+    bucket, tmp_path, workers, number, monkeypatch
+):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    bucket.network.latency_s, bucket.network.only = 60, "GET b.png"
+    arguments = ["--input", "s3://bucket/photos/", "--output", "out", "--workers", workers]
+    command = [AMG, *SMALL_MODEL, *FEW_POINTS, *map(str, arguments)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "out/a\n"  # and b is waited for
+    start = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - start < 12
+    left = list((tmp_path / "temporary").glob("amg-copies-*"))
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted; finished images are kept" in said
+        assert left == []
+    bucket.network.be_well()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (again.returncode, "2 done (" in again.stderr) == (0, True)
+    assert list((tmp_path / "temporary").glob("amg-copies-*")) == []
 
 
 def test_missing_credentials_and_rights_are_one_line(bucket, run, monkeypatch):

@@ -1,9 +1,14 @@
 """Addresses: which text is one, what of it is secret, and what its errors say."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import fsspec
 import pytest
 
 from amg_cli.batch.remote import errors_of, file_system, is_url, path_in, retried, without_secrets
+from amg_cli.cli.options import InputPath
 from amg_cli.core.errors import InputError
 from tests.object_store import one_object_store, store  # noqa: F401 - fixtures
 
@@ -103,3 +108,23 @@ def test_an_endpoint_may_be_fsspecs_own(store, monkeypatch):  # noqa: F811
 def test_an_unknown_kind_of_address_is_said():
     with pytest.raises(InputError, match=r"^xyz://a: xyz:// is no kind of address"):
         file_system("xyz://u:p@a")
+
+
+@pytest.mark.parametrize("package", ["fsspec", "s3fs"])
+def test_what_is_not_installed_is_named_with_its_extra(package):
+    without = f"import sys; sys.modules['{package}'] = None"  # as Python has it where there is none
+    code = f"{without}; from amg_cli.batch.remote import file_system; file_system('s3://b/a.jpg')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stderr.splitlines()[-1] == (
+        "amg_cli.core.errors.InputError: s3://b/a.jpg: addresses of s3:// need a library that is "
+        "not installed; pip install 'amg-cli[cloud]'"
+    )
+
+
+def test_an_input_stays_an_address_and_a_file_of_this_machine_is_its_path():
+    def given(text):
+        return InputPath(path_type=Path).convert(text, None, None)
+
+    assert given("s3://bucket//a b.jpg") == "s3://bucket//a b.jpg"
+    assert given("file:///photos/a%20b.jpg") == Path("/photos/a b.jpg")
+    assert given("photos/a.jpg") == Path("photos/a.jpg")

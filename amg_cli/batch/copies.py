@@ -1,4 +1,4 @@
-"""A folder of this process for copies of what lies elsewhere, until the process ends.
+"""A folder of this process for copies of what lies elsewhere, until its run ends.
 
 It is in the system's folder of temporary files, which TMPDIR sets. What a killed process has left
 goes when the next one makes its own.
@@ -41,6 +41,16 @@ def new_copy() -> Path:
             _Folder.path, _Folder.owner = path, os.getpid()
             atexit.register(_remove, path, os.getpid())
         return _Folder.path / str(next(_Folder.numbers))
+
+
+def remove_copies() -> None:
+    """The folder goes, with what is in it; the next copy is in a new one."""
+    with _Folder.making:
+        if _Folder.path is not None:
+            _remove(_Folder.path, _Folder.owner)
+            _Folder.path = None
+            if _Folder.lock is not None:
+                _Folder.lock.release()
 
 
 def _remove(path: Path, owner: int) -> None:

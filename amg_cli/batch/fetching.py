@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from amg_cli.batch.address import Address
-from amg_cli.batch.copies import new_copy
+from amg_cli.batch.copies import new_copy, remove_copies
 from amg_cli.batch.fetch_one import fetch, look_up_facts
 from amg_cli.batch.integrity import AGAIN, find_excess
 from amg_cli.batch.job import Job, Outcome
@@ -96,9 +96,7 @@ class _Ahead:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-            for copy in self._copies:
-                with suppress(OSError):
-                    copy.unlink()
+        remove_copies()
 
     def _fetched(self, jobs: Iterable[Job]) -> Iterator[Job]:
         threading.Thread(target=self._fill, args=(jobs,), daemon=True).start()

@@ -122,7 +122,7 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise _not_installed(url, "fsspec") from error
+        raise _not_installed(url) from error
     for name in _TALKATIVE:  # what they log may name signed addresses, and is said in our lines
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -131,7 +131,7 @@ def file_system(url: str) -> tuple[Any, str]:
             options = _more_connections(fsspec.config.conf) if scheme_of(url) in _S3 else {}
             fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
         except ImportError as error:
-            raise _not_installed(url, scheme_of(url)) from error
+            raise _not_installed(url) from error
         except ValueError as error:
             if "Protocol not known" not in str(error):
                 raise
@@ -230,8 +230,8 @@ def _clean_part(url: str) -> str:
     return address + (mark if any(kept) else "") + "&".join(kept) + hash_mark + fragment
 
 
-def _not_installed(url: str, what: str) -> InputError:
-    needs = f"addresses of {what}:// need a library that is not installed"
+def _not_installed(url: str) -> InputError:
+    needs = f"addresses of {scheme_of(url)}:// need a library that is not installed"
     return InputError(without_secrets(url), needs, EXTRA)
 
 

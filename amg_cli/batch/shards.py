@@ -119,7 +119,10 @@ def _coming(shard: str) -> Future[Path]:
 
 def file_of(shard: str) -> Path | None:
     """A tar as a file here: itself, or its copy, if there is one."""
-    return _COPIES.get(shard) if is_url(shard) else Path(shard)
+    if not is_url(shard):
+        return Path(shard)
+    copy = _COPIES.get(shard)
+    return copy if copy is not None and copy.exists() else None
 
 
 def _fetched(shard: str) -> Path:
