@@ -150,18 +150,19 @@ def test_an_empty_path_is_a_usage_error_and_not_the_current_folder(option, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("given", "line"),
+    ("option", "given", "line"),
     [
-        ("https://host/a.jpg",
-         "https://host/a.jpg: is an address, not a file; download it and give its path"),
-        ("s3://bucket", "s3://bucket: is an address, not a file; download it and give its path"),
-        ("photos/*.jpg",
+        ("--checkpoint", "https://user:password@host/a.pt?sig=b",
+         "https://host/a.pt: is an address, not a file; download it and give its path"),
+        ("--input-list", "s3://bucket",
+         "s3://bucket: is an address, not a file; download it and give its path"),
+        ("--input", "photos/*.jpg",
          "photos/*.jpg: no such file; as a pattern, the shell found no names for it; "
          "give the folder, or check the pattern"),
     ],
 )  # fmt: skip
-def test_what_is_no_path_is_named_as_what_it_is(given, line, tmp_path):
-    result = amg("--input", given, "--output", "out", cwd=tmp_path)
+def test_what_is_no_path_is_named_as_what_it_is(option, given, line, tmp_path):
+    result = amg(option, given, "--output", "out", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (1, f"amg: {line}\n")
 
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from amg_cli.batch.address import located
 from amg_cli.batch.commit import check_writable
 from amg_cli.batch.images import IMAGE_SUFFIXES
 from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import Reading, read_image, read_picture
+from amg_cli.batch.remote import is_url
 from amg_cli.batch.run import Plan
 from amg_cli.batch.writing import (
     cannot_write,
@@ -138,7 +140,7 @@ def with_pixels(result: Result, reading: Reading | None = None) -> Result:
     if not result.source:
         cause = "is where none knows"
         raise ImageError(result.file_name, cause, "give the folder of the `images`")
-    pixels = read_picture(Path(result.source), reading or Reading()).pixels
+    pixels = read_picture(located(result.source), reading or Reading()).pixels
     if pixels.shape[:2] != result.image_hw:
         (height, width), (its, own) = pixels.shape[:2], result.image_hw
         cause = f"has {width} x {height} pixels, and its masks {own} x {its}"
@@ -191,7 +193,7 @@ def _of_file(source: Path, images: Path | None) -> Iterator[Result | ImageError]
 def _of_folder(folder: Path, images: Path | None) -> Iterator[Result | ImageError]:
     entries = {entry.number: entry for entry in read_entries(folder)}
     results = _kept(folder)
-    own = {} if results else masks_of_images(folder)
+    own = {} if results else _finished(masks_of_images(folder), folder, entries)
     if results is None and not own:
         files = [f for f in run_formats(RUN_FILES) if run_format_of(folder / f.file_name) is f]
         if not files:
@@ -204,6 +206,20 @@ def _of_folder(folder: Path, images: Path | None) -> Iterator[Result | ImageErro
     for name, found in sorted(own.items()):
         entry = of_name.get(name)
         yield _of_masks(entry.number if entry else next(new), name, found, entry, images)
+
+
+def _finished(
+    own: Mapping[str, Found], folder: Path, entries: Mapping[int, Entry]
+) -> dict[str, Found]:
+    """Outputs by name, but for those that a run was about to make: there may be a part of them, in
+    a copy of what lay in the cloud.
+    """
+    records = [read_records(folder, shard).of_image for shard in shards_in(folder)]
+    if not records:
+        return dict(own)
+    done = {n for of_image in records for n, each in of_image.items() if each.outcome == "done"}
+    begun = {e.name for e in entries.values() if not e.existed and e.number not in done}
+    return {name: found for name, found in own.items() if name not in begun}
 
 
 def _kept(folder: Path) -> Iterator[Result] | None:
@@ -260,7 +276,7 @@ def _of_masks(
         if masks:
             height, width = masks[0].rle["size"]
         elif source:
-            height, width = read_image(Path(source)).shape[:2]
+            height, width = read_image(located(source)).shape[:2]
         else:
             remedy = "give the folder of the `images`"
             return ImageError(found.path, NO_SIZE, remedy, file_name)
@@ -270,8 +286,10 @@ def _of_masks(
 
 
 def image_of(file_name: str, entry: Entry | None, images: Path | None) -> str:
-    """The file of an image, its whole path; empty where it is not there."""
+    """The file of an image, its whole path, or its address; empty where it is not there."""
     if images is None:
+        if entry is not None and is_url(entry.path):
+            return entry.path
         path = None if entry is None else Path(entry.path)
     else:
         path = images / file_name

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from amg_cli.batch.address import Address
 from amg_cli.batch.decoder_lines import damage, taken_from_stderr
 from amg_cli.batch.headers import image_format, is_16_bit, still_png
 from amg_cli.batch.integrity import AGAIN, Fault
@@ -25,10 +26,12 @@ _ALMOST_BLACK = Fault(
 )
 
 
-def decode(path: Path, data: bytes, stretch: bool) -> tuple[NDArray[np.uint8], list[Fault]]:
+def decode(
+    path: Path | Address, data: bytes, stretch: bool
+) -> tuple[NDArray[np.uint8], list[Fault]]:
     """The pixels of a file's bytes, (H, W, 3) RGB, and what may be wrong with them.
 
-    path:    the file, for errors
+    path:    the file, or where else it lies, for errors
     stretch: scale 16 bits by their range, from the darkest value to the brightest, to 8; otherwise
              the high byte is taken, as the reference takes it
     Errors: ImageError.

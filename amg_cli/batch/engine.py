@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 import torch
 
 from amg_cli.batch.cores import available_bytes, nb_cores
+from amg_cli.batch.fetching import fetching
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.local import Work, run
 from amg_cli.batch.workers import Engine, run_in_workers
@@ -26,8 +27,9 @@ def run_on(engine: Engine, jobs: Iterable[Job], work: Work) -> Generator[Outcome
     """What becomes of each job, in their order. Closed early, it leaves nothing behind."""
     if engine.workers == 1:
         set_threads(engine.threads)
-        return run(jobs, work.on(engine.devices[0]))
-    return run_in_workers(jobs, work, engine)
+        ready = work.on(engine.devices[0])
+        return fetching(jobs, work.reading, lambda jobs: run(jobs, ready))
+    return fetching(jobs, work.reading, lambda jobs: run_in_workers(jobs, work, engine))
 
 
 def choose_engine(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from amg_cli.batch.address import Address, Facts, Place
 from amg_cli.core.errors import InputError, reason
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -14,18 +15,26 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".t
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An image file of a run. In text, as a run has a hundred thousand.
+    """An image of a run: a file, an object, or inside a file. In text, as a run has 100,000.
 
-    file:     the file, as to open
+    file:     the file, as to open; an address without its secrets
     relative: its path in the input folder it was found in, parted by "/"; its name if it was given
         itself
     identity: its own name in the real folder, which makes it the same file as another:
-        `a/../b` is `b`, but two links to a file are two
+        `a/../b` is `b`, but two links to a file are two; an address without its secrets
+    url, place, facts: as of `Address`; `url` is empty for a file, whose path is all there is
+    fault:    why it is no image that can be read, and the remedy; empty where that is not known
+    id:       what a data set calls it; None where it is of none
     """
 
     file: str
     relative: str
     identity: str
+    url: str = ""
+    place: Place | None = None
+    facts: Facts | None = None
+    fault: tuple[str, str] | None = None
+    id: int | str | None = None
 
     @staticmethod
     def of(path: Path, relative: PurePath) -> Source:
@@ -38,9 +47,16 @@ class Source:
         """The file, as to open."""
         return Path(self.file)
 
+    @property
+    def where(self) -> Path | Address:
+        """The file, or where else it lies, as to open."""
+        if not (self.url or self.fault):
+            return self.path
+        return Address(self.identity, self.url, self.place, self.facts)
+
 
 def discover(inputs: Sequence[Path], recursive: bool) -> list[Source]:
-    """The images that `inputs` name, each file once, where it came first.
+    """The images that files and folders hold, each file once, where it came first.
 
     inputs:    files, taken whatever their suffix, and folders, whose files with one of
                `IMAGE_SUFFIXES` are taken; in the order given, a folder's in order of the bytes of

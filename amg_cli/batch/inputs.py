@@ -1,4 +1,6 @@
-"""What a run is given: files and folders, a file that lists them, or paths as they arrive."""
+"""What a run is given: files, folders, addresses, data sets; a file that lists images, or paths as
+they arrive.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from amg_cli.batch.images import Source, discover
+from amg_cli.batch.data_sets import (
+    Columns,
+    is_saved,
+    is_table,
+    parquet_in,
+    rows_of,
+    rows_of_files,
+    rows_of_saved,
+)
+from amg_cli.batch.images import IMAGE_SUFFIXES, Source, discover
+from amg_cli.batch.objects import files_in, object_source, objects_at
+from amg_cli.batch.remote import is_url, path_in, without_secrets
+from amg_cli.batch.shards import expanded, images_in, is_shard
 from amg_cli.core.errors import ConfigError, InputError, reason
 
 _PIECE = 2**16
@@ -27,22 +41,89 @@ class Sources:
     listed: Sequence[Source] = ()
 
 
-def find_sources(inputs: Sequence[Path], output: Path | None, recursive: bool) -> list[Source]:
-    """The images of files and folders, but for those inside the output folder.
+def find_sources(
+    inputs: Sequence[Path | str],
+    output: Path | str | None,
+    recursive: bool,
+    columns: Columns = Columns(),  # noqa: B008 - it is frozen
+) -> list[Source]:
+    """The images of files, folders, addresses and data sets, each once, where it came first.
 
+    Those inside the output folder are left out; tars at addresses too, which `far_shards` names.
     Raises InputError where a path is missing or there is no image; ConfigError where the output
     folder is an input folder that is searched recursively.
     """
-    if output is None or not recursive:
-        return discover(inputs, recursive)
-    if any(path.resolve() == output.resolve() for path in inputs):
-        cause = f"{output} is an input too, and `recursive` would take its masks for images"
+    if output is not None and recursive and _whole(output) in map(_whole, inputs):
+        shown = without_secrets(str(output))
+        cause = f"{shown} is an input too, and `recursive` would take its masks for images"
         raise ConfigError("output", cause, "write to another folder")
-    inside = os.path.join(output.resolve(), "")  # noqa: PTH118 - with a separator at its end
-    found = [s for s in discover(inputs, recursive) if not s.identity.startswith(inside)]
-    if not found:
+    found: dict[str, Source] = {}
+    shards = far_shards(inputs)
+    for given in _each(inputs):
+        if given not in shards:
+            for source in _found(given, recursive, columns):
+                found.setdefault(source.identity, source)
+    if output is None or not recursive:
+        return list(found.values())
+    inside = _whole(output) + ("/" if isinstance(output, str) else os.sep)
+    kept = [s for s in found.values() if not s.identity.startswith(inside)]
+    if found and not kept:
         raise InputError(output, "all images found are inside the output folder", "check `input`")
+    return kept
+
+
+def _whole(given: Path | str) -> str:
+    """A path with its links followed; an address without its secrets, as images are known by it."""
+    return without_secrets(given).rstrip("/") if isinstance(given, str) else str(given.resolve())
+
+
+def far_shards(inputs: Sequence[Path | str]) -> list[str]:
+    """The tars among inputs that lie at addresses, which have to be fetched to see what is in
+    them.
+    """
+    each = (given for given in _each(inputs) if isinstance(given, str) and is_shard(given))
+    return list(dict.fromkeys(each))
+
+
+def _each(inputs: Sequence[Path | str]) -> Iterator[Path | str]:
+    """The inputs, each pattern of braces as what it stands for."""
+    for given in inputs:
+        text = os.fspath(given)
+        if "{" not in text or (isinstance(given, Path) and given.exists()):
+            yield given
+        else:
+            yield from (Path(each) if isinstance(given, Path) else each for each in expanded(text))
+
+
+def _found(given: Path | str, recursive: bool, columns: Columns) -> list[Source]:
+    """The images of one input."""
+    text = os.fspath(given)
+    if is_table(text) and (isinstance(given, str) or given.is_file()):
+        found, what = rows_of(text, columns), "no row in it"
+    elif isinstance(given, str):
+        found = objects_at(given, recursive)
+        if not found and (tables := files_in(given, ".parquet")):
+            found = rows_of_files(tables, PurePath(path_in(given)).name or "rows", columns)
+        what = f"no image in it (looked for {' '.join(sorted(IMAGE_SUFFIXES))})"
+    elif is_shard(text) and given.is_file():
+        found, what = images_in(text), "no image in it"
+    elif given.is_dir() and is_saved(given):
+        found, what = rows_of_saved(given, columns), "no row in it"
+    else:
+        return _on_disk(given, recursive, columns)
+    if not found:
+        raise InputError(without_secrets(text), what, "check it, or add `recursive`")
     return found
+
+
+def _on_disk(given: Path, recursive: bool, columns: Columns) -> list[Source]:
+    """The images of a file or folder; of a folder that has none, those of its Parquet files."""
+    try:
+        return discover([given], recursive)
+    except InputError:
+        if given.is_dir() and (tables := parquet_in(given)):
+            return rows_of_files(tables, Path(os.path.realpath(given)).name, columns)
+        raise
 
 
 def listed_sources(path: Path, null: bool) -> list[Source]:
@@ -64,12 +145,14 @@ def arriving_sources(stream: BinaryIO, null: bool) -> Iterator[Source]:
     """The images whose paths come in a stream, each once, as soon as each is there.
 
     An output is named by the whole path, in the folders of the output that it names; `..` and links
-    are followed first, and a path from the root is taken from there.
+    are followed first, and a path from the root is taken from there. That of an address is in
+    folders by its bucket or host.
     """
     seen = set()
     for name in _names(stream, b"\0" if null else b"\n"):
-        path = Path(os.fsdecode(name))
-        source = Source.of(path, _inside(path))
+        text = os.fsdecode(name)
+        path = Path(text)
+        source = object_source(text) if is_url(text) else Source.of(path, _inside(path))
         if source.identity not in seen:
             seen.add(source.identity)
             yield source

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 
+from amg_cli.batch.address import is_gone
 from amg_cli.batch.images import Source
 from amg_cli.batch.naming import Names
 from amg_cli.formats.manifest import Entry
@@ -82,6 +82,6 @@ class Listing:
         """The entry that is this image's, with its new path, if its file was elsewhere before."""
         for number in self._numbers_of_file_name.get(source.relative, ()):
             entry = self._of_number[number]
-            if not os.path.lexists(entry.path):
+            if is_gone(entry.path):
                 return Entry(number, entry.name, entry.file_name, source.identity, entry.existed)
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 
+from amg_cli.batch.address import located
 from amg_cli.batch.commit import check_writable, committed
 from amg_cli.batch.images import Source
 from amg_cli.batch.reading import Reading, read_picture
@@ -116,7 +117,7 @@ def _is_in(own: str, folder: Path, at_any_depth: bool) -> bool:
 def _draw(result: Result, path: Path, reading: Reading) -> None:
     pixels = result.image_rgb
     if pixels is None:
-        pixels = read_picture(Path(result.source), reading).pixels
+        pixels = read_picture(located(result.source), reading).pixels
     drawn = draw_within(pixels, result.masks, LONGEST_PX)
     if path.is_dir():  # which it would replace
         raise OutputError(path, "is a folder")

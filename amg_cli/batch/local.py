@@ -14,10 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from amg_cli.batch.address import Address
 from amg_cli.batch.commit import committed
 from amg_cli.batch.image_tasks import Found, Task
 from amg_cli.batch.job import FileFacts, Job, Outcome
+from amg_cli.batch.place import Place
 from amg_cli.batch.reading import Picture, Reading, read_picture
+from amg_cli.batch.uploads import Uploads
 from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
 from amg_cli.core.interrupts import check
 from amg_cli.core.timings import collect, timed
@@ -45,6 +48,7 @@ class Work:
     reading: how images are read, and which are refused
     timed:   wait for the device at the end of each stage, so that its time is counted there
     compiled: let torch compile the model, in each process
+    place:   where in the cloud the outputs go, if they do
     """
 
     model: Sam
@@ -54,6 +58,7 @@ class Work:
     reading: Reading = field(default_factory=Reading)
     timed: bool = False
     compiled: bool = False
+    place: Place | None = None
 
     def on(self, device: torch.device) -> Work:
         """The same, ready to be done on a device. The model is moved there, not copied."""
@@ -64,14 +69,33 @@ class Work:
 
 
 def run(jobs: Iterable[Job], work: Work) -> Generator[Outcome, None, None]:
-    """Do each job in turn; a job that fails is an outcome too, and the next one follows."""
-    for job in jobs:
-        check()
-        yield attempt(job, work)
+    """Do each job in turn; a job that fails is an outcome too, and the next one follows.
+
+    Outputs that go to the cloud are on their way while the next job is done.
+    """
+    if work.place is None:
+        for job in jobs:
+            check()
+            yield made(job, work)
+        return
+    uploads = Uploads(work.place)
+    try:
+        for job in jobs:
+            check()
+            yield from uploads.add(made(job, work))
+        yield from uploads.rest()
+    finally:
+        uploads.stop()
 
 
 def attempt(job: Job, work: Work) -> Outcome:
-    """Do one job. Whatever fails is an error in its outcome.
+    """Do one job, and wait until its outputs are where they go. Errors as of `made`."""
+    outcome = made(job, work)
+    return outcome if work.place is None else work.place.sent(outcome)
+
+
+def made(job: Job, work: Work) -> Outcome:
+    """Do one job, up to its outputs on this disk. Whatever fails is an error in its outcome.
 
     An OutputError there is one that every other job would meet too.
     """
@@ -91,7 +115,9 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
     """Read one image, generate its masks, commit them."""
     with collect(synchronizer(work.model.device) if work.timed else None) as timings:
         with timed("read"):
-            picture = read_picture(job.source, work.reading)
+            if job.fault is not None:
+                raise ImageError(job.source, *job.fault)
+            picture = read_picture(job.source, work.reading, job.copy)
         found = _found(picture.pixels, work, job)
         result = _result(job, picture, found)
         with timed("write"):
@@ -103,7 +129,8 @@ def _process(job: Job, work: Work, file: FileFacts, start: float) -> Outcome:
             )
             for format_, target in zip(work.formats, job.targets, strict=True):
                 with committed(target, job.overwrite) as path:
-                    _write(format_, shown, Output(path, target, work.options))
+                    there = Output(path, target, work.options, stays=work.place is None)
+                    _write(format_, shown, there)
     return Outcome(
         job,
         result,
@@ -145,8 +172,8 @@ def _result(job: Job, picture: Picture, found: Found) -> Result:
         job.file_name,
         (height, width),
         found.masks,
-        source=os.path.realpath(job.source),
-        data_set_id=None if job.boxes is None else job.boxes.image_id,
+        source=_whole(job.source),
+        data_set_id=job.data_set_id if job.boxes is None else job.boxes.image_id,
     )
 
 
@@ -154,8 +181,14 @@ def _is_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
-def _file_of(path: Path) -> FileFacts:
+def _whole(source: Path | Address) -> str:
+    return str(source) if isinstance(source, Address) else os.path.realpath(source)
+
+
+def _file_of(path: Path | Address) -> FileFacts:
     """Looked at before it is read, so that a file that is replaced meanwhile counts as another."""
+    if isinstance(path, Address):
+        return FileFacts(*(path.facts or ()))
     try:
         status = path.stat()
     except (OSError, ValueError):  # which reading it says too

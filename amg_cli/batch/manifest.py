@@ -6,22 +6,21 @@ Its schema is in `formats/manifest.py`.
 from __future__ import annotations
 
 import json
-import os
-import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from amg_cli.batch.holding import held_alone
 from amg_cli.batch.images import Source
 from amg_cli.batch.listing import Listing
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.core.version import __version__
 from amg_cli.formats.manifest import (
+    AGAIN,
     FOLDER,
     IMAGES,
     VERSION,
@@ -36,9 +35,8 @@ from amg_cli.formats.manifest import (
     whole_bytes,
 )
 from amg_cli.formats.ndjson import line_of
+from amg_cli.formats.parts import join_parts
 from amg_cli.formats.result import Result
-
-DEAD_HOLDER_S = 20  # what a killed run's workers may take to be gone, who hold its lock too
 
 
 class Manifest:
@@ -52,7 +50,7 @@ class Manifest:
         self.output = output
         self.shard = shard
         self._images = Listing(reserved=reserved)
-        self._listed_bytes = 0
+        self._listed_bytes = -1  # as there may be lists of others
         self.records: RunRecords = read_records(output, shard)
         with self._listing():
             pass
@@ -72,7 +70,11 @@ class Manifest:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(folder, reason(error), "check the folder's rights") from error
-        with _locked(folder / f"{shard.file('run')}.lock", output):
+        with held_alone(folder / f"{shard.file('run')}.lock", output):
+            try:
+                join_parts(folder)  # of a folder that was copied from the cloud
+            except OSError as error:
+                raise OutputError(folder, reason(error), "check the folder's rights") from error
             manifest = Manifest(output, shard, reserved)
             try:
                 yield manifest
@@ -112,7 +114,7 @@ class Manifest:
         """Keep an image's masks for the files of the whole run. -> where: `at` and `length`."""
         if self._masks is None:
             path = self.output / FOLDER / self.shard.file("masks")
-            self._masks = _appending(path, end=self._kept_bytes())
+            self._masks = _appending(path, end=self.kept_bytes())
         line = line_of(result).encode("ascii")
         at = self._masks.tell()
         self._masks.write(line)
@@ -125,6 +127,17 @@ class Manifest:
         self._write({name: value for name, value in values.items() if value is not None})
         self.records.of_image[record.number] = record
         self.records.ended = False
+
+    def take_back(self, numbers: Iterable[int]) -> bool:
+        """Forget what is recorded of images, whose outputs are replaced. -> whether there was any
+
+        Raises OSError.
+        """
+        known = [number for number in numbers if self.records.of_image.pop(number, None)]
+        for number in known:
+            self._write({"number": number, "outcome": AGAIN})
+        self.records.ended = self.records.ended and not known
+        return bool(known)
 
     def end(self) -> None:
         """Nothing is left to do. Raises OSError."""
@@ -146,8 +159,8 @@ class Manifest:
         self._close_masks()
         self._run.close()
 
-    def _kept_bytes(self) -> int:
-        """What of the masks' file is recorded; a killed process may have written more."""
+    def kept_bytes(self) -> int:
+        """How long the masks' file is, as recorded; a killed process may have written more."""
         records = self.records.of_image.values()
         return max((r.at + r.length for r in records if r.at is not None and r.length), default=0)
 
@@ -184,53 +197,3 @@ def _appending(path: Path, end: int | None = None) -> BinaryIO:
     file.truncate(kept)
     file.seek(kept)
     return file
-
-
-@contextmanager
-def _locked(path: Path, output: Path) -> Iterator[None]:
-    """Held alone. Raises OutputError, saying who has it, if it is another's."""
-    holder = path.with_suffix(".holder")
-    lock = FileLock(path)
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            # Workers of a run that was killed end a moment after it.
-            lock.acquire(timeout=0 if _is_alive(holder) else DEAD_HOLDER_S)
-    except Timeout:
-        cause = f"another run is writing to it{_who(holder)}"
-        raise OutputError(output, cause, "wait for its end, or give another `output`") from None
-    try:
-        holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
-        yield
-    finally:
-        with suppress(OSError):
-            holder.unlink()
-        lock.release()
-
-
-def _holder(path: Path) -> tuple[int, str] | None:
-    try:
-        values = json.loads(path.read_text())
-        return int(values["pid"]), str(values["host"])
-    except (OSError, ValueError, TypeError, LookupError):
-        return None
-
-
-def _who(path: Path) -> str:
-    holder = _holder(path)
-    return f": process {holder[0]} on {holder[1]}" if holder else ""
-
-
-def _is_alive(path: Path) -> bool:
-    """Whether who holds the lock may be running; of another machine's process that is not known."""
-    holder = _holder(path)
-    if holder is None or holder[1] != socket.gethostname() or sys.platform == "win32":
-        return holder is not None
-    try:
-        os.kill(holder[0], 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True

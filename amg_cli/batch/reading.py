@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from amg_cli.batch.address import Address
 from amg_cli.batch.decoding import NO_MEMORY, decode
+from amg_cli.batch.fetch_one import fetch, look_up_facts
 from amg_cli.batch.integrity import (
     MAX_PIXELS,
     Fault,
@@ -62,14 +64,15 @@ class Picture:
     sha256: str = ""
 
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_image(path: Path | Address, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The pixels alone, of a file that `read_picture` takes. Errors as there."""
     return read_picture(path, Reading(max_pixels)).pixels
 
 
-def read_picture(path: Path, reading: Reading) -> Picture:
-    """An image file's pixels, and what may be wrong with them.
+def read_picture(path: Path | Address, reading: Reading, copy: Path | None = None) -> Picture:
+    """An image's pixels, and what may be wrong with them.
 
+    copy: a file that has its bytes; None for those at its path or address
     Its format is judged by its first bytes, not by its name; its size by its header, before
     anything is decoded.
 
@@ -77,7 +80,12 @@ def read_picture(path: Path, reading: Reading) -> Picture:
     format, truncated, damaged as far as can be told, or too large; and, where `strict`, for one
     that would have a warning.
     """
-    data = _read_bytes(path, reading.max_pixels)
+    if copy is not None:
+        data = _copied(path, copy)
+    elif isinstance(path, Address):
+        data = _fetched(path, reading)
+    else:
+        data = _read_bytes(path, reading.max_pixels)
     if fault := find_fault(data, reading.max_pixels):
         raise ImageError(path, *fault)
     pixels, warnings = decode(path, data, reading.stretch)
@@ -96,6 +104,21 @@ def look_ahead(path: Path, reading: Reading) -> int:
     except ImageError:
         return 0
     return declared_pixels(data, reading.max_pixels)
+
+
+def _fetched(address: Address, reading: Reading) -> bytes:
+    """The bytes at an address, if they are not too many. Raises ImageError."""
+    facts = look_up_facts(address)
+    if fault := find_excess(facts.size or 0, reading.max_pixels):
+        raise ImageError(address, *fault)
+    return fetch(address)
+
+
+def _copied(path: Path | Address, copy: Path) -> bytes:
+    try:
+        return copy.read_bytes()
+    except OSError as error:
+        raise ImageError(path, f"its copy is gone: {reason(error)}", "run again") from error
 
 
 def _read_bytes(path: Path, max_pixels: int) -> bytes:

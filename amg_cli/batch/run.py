@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from amg_cli.batch.address import Facts
 from amg_cli.batch.commit import check_writable, recover
 from amg_cli.batch.images import Source
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.listing import Listing
 from amg_cli.batch.manifest import Manifest
+from amg_cli.batch.mirror import Mirror
+from amg_cli.batch.objects import with_facts
+from amg_cli.batch.place import Place, UploadError
 from amg_cli.batch.writing import cannot_write, make_folder, write_run_files
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.format import FormatOptions, ImageFormat, RunFormat, used_options
@@ -61,6 +65,7 @@ class Plan:
     shard:    the part of the images to do
     retry_failed: do again what has failed before
     taken:    names in the run's folder that no image's output may have
+    mirror:   what the folder stands for, where that is in the cloud
     """
 
     output: Path
@@ -71,6 +76,16 @@ class Plan:
     shard: Shard = Shard()  # noqa: RUF009 - it is frozen
     retry_failed: bool = False
     taken: tuple[str, ...] = ()
+    mirror: Mirror | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """Where in the cloud the outputs go, if they do."""
+        return None if self.mirror is None else self.mirror.place
+
+    def shown(self, path: Path | str) -> str:
+        """What a path of an output is called, to the user."""
+        return str(path) if self.mirror is None else self.mirror.place.shown_of(path)
 
     @property
     def image_formats(self) -> list[ImageFormat]:
@@ -105,7 +120,11 @@ class Plan:
 
     def has_output(self, name: str) -> bool:
         """Whether there is any output of that name. A name the system refuses has none."""
-        return any(map(_exists, self.targets(name)))
+        return any(map(self.exists, self.targets(name)))
+
+    def exists(self, path: str | Path) -> bool:
+        """Whether there is an output; in the cloud, whether there was when the run began."""
+        return _exists(path) if self.mirror is None else self.mirror.exists(path)
 
     def recorded(self) -> dict[str, Any]:
         """What a run's record begins with."""
@@ -131,7 +150,12 @@ class Run:
         """
         make_folder(plan.output)
         check_writable(plan.output)
-        with Manifest.held(plan.output, plan.shard, plan.reserved) as manifest:
+        with (
+            Manifest.held(plan.output, plan.shard, plan.reserved) as manifest,
+            ExitStack() as stack,
+        ):
+            if plan.mirror is not None:
+                stack.enter_context(plan.mirror.sending(manifest.kept_bytes()))
             run = Run(plan, manifest)
             run._begin()
             yield run
@@ -139,6 +163,8 @@ class Run:
     def listed(self, sources: Sequence[Source]) -> list[tuple[Source, Entry]]:
         """The images that are this shard's, with their numbers and names."""
         entries = self._manifest.list_images(sources, self._plan.has_output)
+        if self._plan.mirror is not None:
+            self._plan.mirror.listed()
         pairs = zip(sources, entries, strict=True)
         mine = [(source, entry) for source, entry in pairs if _is_in(self._plan.shard, entry)]
         names = {entry.name.rpartition("/")[0] for _, entry in mine}
@@ -146,32 +172,52 @@ class Run:
         folders = {self._plan.output / room / name for room in rooms for name in names}
         recover(folders - self._recovered)
         self._recovered |= folders
-        return mine
+        return with_facts(mine, self._manifest.records.of_image)
 
     def status(self, source: Source, entry: Entry) -> Status:
         """What is to become of an image."""
         record = self._manifest.records.of_image.get(entry.number)
         return _status(self._plan, source, entry, record)
 
+    def replacing(self, entries: Iterable[Entry]) -> None:
+        """Images are about to be done, of which some may be recorded.
+
+        On a disk an image's output is replaced in one step; in the cloud its record goes first.
+        Raises OutputError.
+        """
+        mirror = self._plan.mirror
+        try:
+            if mirror and self._manifest.take_back(entry.number for entry in entries):
+                mirror.save()
+        except OSError as error:
+            raise cannot_write(self._plan.output, error) from error
+
     def job(self, source: Source, entry: Entry) -> Job:
         """An image as work. What is at its targets is of this run, or to be replaced."""
         return Job(
-            source=source.path,
+            source=source.where,
             targets=tuple(map(Path, self._plan.targets(entry.name))),
             number=entry.number,
             name=entry.name,
             file_name=entry.file_name,
             overwrite=True,
+            replaces=self._plan.mirror is not None and self._plan.has_output(entry.name),
+            fault=source.fault,
+            data_set_id=source.id,
         )
 
     def record(self, outcome: Outcome) -> None:
-        """Record what became of a job, whose outputs are in place.
+        """Record what became of a job, whose outputs are in place; not if they could not be sent.
 
         Raises the error of an outcome that ends the run, unrecorded, so that it is done again;
         OutputError where the record cannot be written.
         """
         if isinstance(outcome.error, OutputError):
             raise outcome.error
+        if self._plan.mirror is not None:
+            self._plan.mirror.check()
+        if isinstance(outcome.error, UploadError):
+            return
         at = length = None
         try:
             if outcome.result is not None and self._plan.run_formats:
@@ -187,33 +233,41 @@ class Run:
         """
         plan, ended = self._plan, self._manifest.records.ended
         missing = [
-            f for f in plan.run_files if not (ended and (plan.output / f.file_name).exists())
+            f for f in plan.run_files if not (ended and plan.exists(plan.output / f.file_name))
         ]
+        files = [plan.output / format_.file_name for format_ in missing]
         try:
             if missing:
+                if plan.mirror is not None:
+                    plan.mirror.complete_masks()
                 write_run_files(plan.output, missing, self._manifest.results(), plan.options)
+                if plan.mirror is not None:
+                    plan.mirror.put(files)
             self._manifest.end()
         except OSError as error:
             raise cannot_write(plan.output, error) from error
-        return [plan.output / format_.file_name for format_ in missing]
+        if plan.mirror is not None:
+            plan.mirror.finish()
+        return files
 
     def _begin(self) -> None:
         plan, records, wanted = self._plan, self._manifest.records, self._plan.recorded()
         overwrite = plan.on_exists == "overwrite"
         if records.settings is None:
-            there = [f.file_name for f in plan.run_files if _exists(plan.output / f.file_name)]
+            there = [f.file_name for f in plan.run_files if plan.exists(plan.output / f.file_name)]
             if there and not overwrite:
                 cause = "exists, and no record says what made it"
-                raise OutputError(plan.output / there[0], cause, f"give {WAYS_OUT}")
+                raise OutputError(plan.shown(plan.output / there[0]), cause, f"give {WAYS_OUT}")
         elif different := differences(records.settings, wanted):
             made = any(r.outcome == "done" for r in records.of_image.values())
             if made and not overwrite:
                 cause = f"what is in it was made with {'; '.join(different)}"
-                raise OutputError(plan.output, cause, f"give the same, {WAYS_OUT}")
+                raise OutputError(plan.shown(plan.output), cause, f"give the same, {WAYS_OUT}")
         elif not (overwrite and records.ended):
             return
         try:
-            self._manifest.begin(wanted)
+            with plan.mirror.beginning() if plan.mirror is not None else nullcontext():
+                self._manifest.begin(wanted)
         except OSError as error:
             raise cannot_write(plan.output, error) from error
 
@@ -248,13 +302,19 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> Status:
-    targets = plan.targets(entry.name)
-    if record is None or _changed(source.file, record):
-        made_elsewhere = record is None and entry.existed and any(map(_exists, targets))
+    if record is None or _changed(source, record):
+        made_elsewhere = record is None and entry.existed and plan.has_output(entry.name)
         return "exists" if made_elsewhere and plan.on_exists != "overwrite" else "to do"
     if record.outcome == "failed":
         return "to do" if plan.retry_failed else "failed"
-    return "done" if all(map(_exists, targets)) else "to do"
+    # There are no folders in the cloud: of an empty one there is nothing.
+    empty = plan.mirror is not None and record.masks == 0
+    there = (
+        plan.exists(format_.target(plan.output, entry.name))
+        for format_ in plan.image_formats
+        if format_.suffix or not empty
+    )
+    return "done" if all(there) else "to do"
 
 
 def _exists(path: str | Path) -> bool:
@@ -269,10 +329,13 @@ def _is_in(shard: Shard, entry: Entry) -> bool:
     return zlib.crc32(os.fsencode(entry.name)) % shard.count == shard.index - 1
 
 
-def _changed(file: str, record: Record) -> bool:
+def _changed(source: Source, record: Record) -> bool:
     """Whether an image's file is another than was read."""
+    if source.url or source.fault:
+        facts = source.facts
+        return facts not in (None, Facts(), Facts(record.bytes, record.mtime_ns))
     try:
-        status = os.stat(file)  # noqa: PTH116 - of text, for speed
+        status = os.stat(source.file)  # noqa: PTH116 - of text, for speed
     except OSError:
         return False  # what is done of it stays
     if (status.st_size, status.st_mtime_ns) == (record.bytes, record.mtime_ns):
@@ -280,7 +343,7 @@ def _changed(file: str, record: Record) -> bool:
     if status.st_size != record.bytes or record.sha256 is None:
         return True
     try:
-        return sha256_of(Path(file)) != record.sha256
+        return sha256_of(Path(source.file)) != record.sha256
     except OSError:
         return False
 

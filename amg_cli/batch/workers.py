@@ -6,13 +6,16 @@ that its weights are in memory once; elsewhere they share the weights as torch d
 
     this process                      each worker
     reads ahead
-    job ------------ pipe ----------> attempt(job, work)
+    job ------------ pipe ----------> made(job, work)
     in order <------ pipe ----------- Outcome
 
 Outcomes come in the order of the jobs, so that what is written of them does not depend on who was
 first. A worker has one job in hand and the next in its pipe. One that dies takes the job in hand
 with it, which has then failed; the next goes to the worker that takes its place. Images too large
 to be worked on at once are so one after another.
+
+Where outputs go to the cloud, a worker says MADE when it has done a job and takes the next one, and
+gives the outcome when the outputs have been sent. What it has not sent when it dies is done again.
 """
 
 from __future__ import annotations
@@ -30,13 +33,15 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 
 from amg_cli.batch.job import Job, Outcome
-from amg_cli.batch.local import Work, attempt
+from amg_cli.batch.local import Work, made
 from amg_cli.batch.reading import Reading, look_ahead
+from amg_cli.batch.uploads import Uploads
 from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.core.interrupts import (
     SIGNALS,
@@ -53,6 +58,7 @@ from amg_cli.models.devices import is_cpu, set_threads
 JOBS_A_WORKER = 2  # one in hand, and one that it need not wait for
 AHEAD = 16  # jobs a worker that may be done before the first of them is
 POLL_S = 0.05  # how often it is looked whether there is a new job, or a signal
+MADE = "made"  # of a job whose outputs are on their way
 END_S = 10  # what a worker may take to put away what it was writing
 
 
@@ -96,16 +102,26 @@ def run_in_workers(
 
 @dataclass
 class _Worker:
-    """A process, the pipe to it, and the jobs that it has been given, the one in hand first."""
+    """A process, the pipe to it, and the jobs that it has been given, in order.
+
+    nb_made: of the first of them, whose outputs are on their way; then comes the one in hand
+    """
 
     process: BaseProcess
     pipe: Connection
     device: torch.device
     jobs: deque[tuple[int, Job]] = field(default_factory=deque)
+    nb_made: int = 0
+
+    @property
+    def nb_left(self) -> int:
+        """Jobs in hand or to be."""
+        return len(self.jobs) - self.nb_made
 
     def nb_pixels(self, *more: Job) -> int:
         """Of the largest image among its jobs: it works on one at a time."""
-        return max((job.nb_pixels for job in (*more, *(job for _, job in self.jobs))), default=0)
+        left = itertools.islice(self.jobs, self.nb_made, None)
+        return max((job.nb_pixels for job in (*more, *(job for _, job in left))), default=0)
 
 
 class _Feed:
@@ -153,7 +169,8 @@ class _Feed:
     def _fill(self, jobs: Iterable[Job]) -> None:
         try:
             for job in jobs:
-                nb_pixels = look_ahead(job.source, self._reading)
+                here = job.copy or job.source
+                nb_pixels = look_ahead(here, self._reading) if isinstance(here, Path) else 0
                 self._queue.put(replace(job, nb_pixels=nb_pixels))
         except (AmgError, OSError, ValueError) as error:
             self._error = error  # to be raised where jobs are taken
@@ -194,8 +211,8 @@ class _Pool:
     def _give(self, feed: _Feed, end: int) -> None:
         """Give jobs, up to a place, to those who have fewest, until all have enough."""
         while True:
-            worker = min(self._workers, key=lambda worker: len(worker.jobs))
-            taken = feed.take() if len(worker.jobs) < JOBS_A_WORKER else None
+            worker = min(self._workers, key=lambda worker: worker.nb_left)
+            taken = feed.take() if worker.nb_left < JOBS_A_WORKER else None
             if taken is None:
                 return
             if taken[0] >= end or not self._has_room(worker, taken[1]):
@@ -224,12 +241,17 @@ class _Pool:
                 outcome = worker.pipe.recv()
             except (EOFError, OSError):
                 self._workers[i] = self._started(worker.device)
-                if worker.jobs:
-                    place, job = worker.jobs.popleft()
+                if worker.nb_left:
+                    place, job = worker.jobs[worker.nb_made]
+                    del worker.jobs[worker.nb_made]
                     arrived[place] = Outcome(job, error=_death_of(worker.process, job))
-                    feed.give_back(worker.jobs)
+                feed.give_back(worker.jobs)
                 worker.pipe.close()
             else:
+                if outcome == MADE:
+                    worker.nb_made += 1
+                    continue
+                worker.nb_made = max(0, worker.nb_made - 1)
                 place, _ = worker.jobs.popleft()
                 arrived[place] = outcome
         return arrived
@@ -259,10 +281,25 @@ def _serve(pipe: Connection, work: Work, device: torch.device, nb_threads: int) 
             release_signals()
             set_threads(nb_threads)
             ready = work.on(device)
+            if ready.place is not None:
+                _serve_sending(pipe, ready, Uploads(ready.place))
             while True:
-                pipe.send(attempt(_next_job(pipe), ready))
+                pipe.send(made(_next_job(pipe), ready))
     except (Interrupted, EOFError, OSError):
         os._exit(1)  # the parent has ended, or wants this to; nothing is left to put away
+
+
+def _serve_sending(pipe: Connection, work: Work, uploads: Uploads) -> NoReturn:
+    """The same where the outputs are sent to the cloud, while the next job is done."""
+    while True:
+        while not pipe.poll(POLL_S):
+            check()
+            for outcome in uploads.arrived():
+                pipe.send(outcome)
+        outcome = made(_next_job(pipe), work)
+        pipe.send(MADE)
+        for arrived in uploads.add(outcome):
+            pipe.send(arrived)
 
 
 def _next_job(pipe: Connection) -> Job:

@@ -25,7 +25,7 @@ def dry_run(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: Seque
     images = preview(plan, sources)
     counts = Counter(status for _, status in images)
     to_do = [source for source, status in images if status == "to do"]
-    say(f"{len(images)} images, to {plan.output} as {', '.join(plan.formats)}")
+    say(f"{len(images)} images, to {plan.shown(plan.output)} as {', '.join(plan.formats)}")
     say(
         f"{len(to_do)} to do, {counts['done']} done, {counts['failed']} failed before, "
         f"{counts['exists']} with output that no recorded run has made"
@@ -48,6 +48,6 @@ def _seconds_an_image(
     from amg_cli.batch.job import Job
 
     tried = to_do[:: -(-len(to_do) // (TRIED * engine.workers))]
-    jobs = [task.given(Job(source.path, ()), source) for source in tried]
+    jobs = [task.given(Job(source.where, (), fault=source.fault), source) for source in tried]
     outcomes = list(run_on(engine, jobs, replace(work, formats=())))
     return sum(outcome.seconds for outcome in outcomes) / len(outcomes), engine.workers

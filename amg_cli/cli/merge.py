@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from amg_cli.cli.options import PATH
+from amg_cli.batch.remote import is_url
+from amg_cli.cli.options import PLACE
 from amg_cli.cli.words import say
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
+
+if TYPE_CHECKING:
+    from amg_cli.batch.mirror import Mirror
 
 MOST_NAMES = 20  # of missing images, before they are only counted
 
 
 @click.command()
-@click.argument("folders", type=PATH, nargs=-1, required=True, metavar="DIR...")
+@click.argument("folders", type=PLACE, nargs=-1, required=True, metavar="DIR...")
 @click.option(
-    "--output", type=PATH, metavar="DIR",
+    "--output", type=PLACE, metavar="DIR",
     help="Where the whole run goes.  [default: the first folder]",
 )  # fmt: skip
 @click.pass_context
-def merge(ctx: click.Context, /, folders: tuple[Path, ...], output: Path | None) -> None:
+def merge(
+    ctx: click.Context, /, folders: tuple[Path | str, ...], output: Path | str | None
+) -> None:
     """Join the shards of a run, in one folder or in several.
 
     The records, the outputs and the files of the whole run become those of a run without shards,
@@ -29,10 +39,16 @@ def merge(ctx: click.Context, /, folders: tuple[Path, ...], output: Path | None)
     """
     from amg_cli.batch.merge import merge as merge_shards
 
-    with interrupted_with("the same command merges again"):
-        merged = merge_shards(folders, output or folders[0])
+    url = next(filter(is_url, (*folders, output)), None)
+    if url and {*folders, output or url} != {url}:
+        raise click.UsageError("shards in the cloud are merged where they are: give that alone")
+    with interrupted_with("the same command merges again"), _here(url) as mirror:
+        if mirror is None:
+            merged = merge_shards(list(map(Path, folders)), Path(output or folders[0]))
+        else:
+            merged = merge_shards([mirror.place.folder], mirror.place.folder, mirror)
     for path in merged.written:
-        click.echo(bytes(path))
+        click.echo(os.fsencode(path if mirror is None else mirror.place.shown_of(path)))
     for shard in merged.absent:
         say(f"shard {shard.index}/{shard.count}: nothing of it")
     for name in merged.missing[:MOST_NAMES]:
@@ -42,3 +58,16 @@ def merge(ctx: click.Context, /, folders: tuple[Path, ...], output: Path | None)
     nb_missing = len(merged.missing)
     say(f"{merged.nb_done} done, {merged.nb_failed} failed, {nb_missing} missing")
     ctx.exit(ImageError.exit_code if merged.nb_failed or merged.missing else 0)
+
+
+@contextmanager
+def _here(url: object) -> Iterator[Mirror | None]:
+    """What stands here for a run in the cloud, with all that its shards have recorded."""
+    if url is None:
+        yield None
+        return
+    from amg_cli.batch.mirror import Mirror
+    from amg_cli.formats.manifest import Shard
+
+    with Mirror.held(str(url), Shard(), whole=True) as mirror:
+        yield mirror

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import click
 
+from amg_cli.batch.remote import is_url, scheme_of, without_secrets
 from amg_cli.cli.words import option_name
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import ConfigError, InputError
+from amg_cli.core.errors import ConfigError, InputError, OutputError
 from amg_cli.core.presets import PRESETS
+
+READ_ONLY = ("http", "https", "zip", "tar")  # addresses of these
 
 
 class UserPath(click.Path):
@@ -31,12 +35,41 @@ class UserPath(click.Path):
         if value == "-":
             return Path(value)
         path = Path(os.path.expanduser(value))  # noqa: PTH111 - which takes unknown users as names
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(value)) and not path.exists():
-            raise InputError(value, "is an address, not a file", "download it and give its path")
+        if is_url(str(value)) and not path.exists():
+            raise InputError(
+                without_secrets(str(value)),
+                "is an address, not a file",
+                "download it and give its path",
+            )
         return super().convert(path, param, ctx)
 
 
+class InputPath(UserPath):
+    """A path, or an address, which stays text; of a file here it is the path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The `Path` of an option's text, or the address."""
+        if not isinstance(value, str) or not is_url(value) or os.path.lexists(value):
+            return super().convert(value, param, ctx)
+        if value.lower().startswith("file://"):
+            return super().convert(url2pathname(urlsplit(value).path), param, ctx)
+        return value
+
+
+class OutputPlace(InputPath):
+    """The same of what can be written to."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The `Path` of an option's text, or the address."""
+        place = super().convert(value, param, ctx)
+        if isinstance(place, str) and scheme_of(place) in READ_ONLY:
+            cause = f"{scheme_of(place)}:// can only be read"
+            raise OutputError(without_secrets(place), cause, "write to a bucket, or a folder")
+        return place
+
+
 PATH = UserPath(path_type=Path)
+PLACE = OutputPlace(path_type=Path)
 
 
 def with_options(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -32,13 +32,20 @@ class Report:
     total:   images to do; None where that is not known yet
     has_masks: whether that is what is found, and counted
     timings: print where the time went too, even if quiet
+    shown:   what an output's path is called; None for as it is
 
     A context manager, whose end is the end of the progress bar.
     """
 
     def __init__(
-        self, total: int | None, quiet: bool, timings: bool = False, has_masks: bool = True
+        self,
+        total: int | None,
+        quiet: bool,
+        timings: bool = False,
+        has_masks: bool = True,
+        shown: Callable[[Path | str], str] | None = None,
     ) -> None:
+        self._shown = shown or str
         self._has_masks = has_masks
         self._timings = Timings() if timings else None
         self._quiet, self._total = quiet, total
@@ -62,7 +69,7 @@ class Report:
             if (why := why_renamed(source.relative, entry.name))
         ]
         for path, target, why in renamed[:MOST_NAMES]:
-            self._say(f"{path}: goes to {target}, as {why}")
+            self._say(f"{path}: goes to {self._shown(target)}, as {why}")
         if len(renamed) > MOST_NAMES:
             more = len(renamed) - MOST_NAMES
             self._say(f"{more} more have such names; .amg/images.ndjson has all")
@@ -88,7 +95,7 @@ class Report:
         self._failed += count
         what = "image has output" if count == 1 else "images have output"
         cause = f"{count} {what} in it that no recorded run has made"
-        say(OutputExistsError(output, cause, "give `on_exists` skip or overwrite"))
+        say(OutputExistsError(self._shown(output), cause, "give `on_exists` skip or overwrite"))
 
     def add(self, outcome: Outcome) -> None:
         """Print and count one outcome."""
@@ -123,7 +130,7 @@ class Report:
         """Outputs that are in place, a line each on stdout."""
         for path in paths:
             # As bytes: a name need not be text in any encoding, and pipelines want it as it is.
-            click.echo(os.fsencode(path))
+            click.echo(os.fsencode(self._shown(path)))
 
     def __enter__(self) -> Report:
         return self

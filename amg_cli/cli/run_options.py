@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from amg_cli.cli.options import PATH, UserPath
+from amg_cli.cli.options import PATH, PLACE, InputPath, UserPath
 
 STDIO = Path("-")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -47,21 +47,32 @@ class PictureFile(UserPath):
 # fmt: off
 INPUT_OPTIONS = (
     click.option(
-        "--input", "inputs", type=PATH, multiple=True, metavar="PATH",
-        help="An image, or a folder of images; - for paths on stdin, which are begun as they "
-        "arrive. Can be given several times.  [required]",
+        "--input", "inputs", type=InputPath(path_type=Path), multiple=True, metavar="PATH",
+        help="An image, a folder of images, a tar or a data set (Parquet, CSV, or a folder that "
+        "`datasets` saved); or the address of one, such as s3://bucket/photos/. - for paths on "
+        "stdin, which are begun as they arrive. Can be given several times.  [required]",
     ),
     click.option(
-        "--input-list", type=PATH, metavar="FILE", help="A file with the path of an image a line.",
+        "--input-list", type=PATH, metavar="FILE",
+        help="A file with the path or address of an image a line.",
+    ),
+    click.option(
+        "--image-column", metavar="NAME",
+        help="Of a data set: the column of its images' paths, addresses or bytes. [default: the "
+        "one of bytes, or of a usual name, such as image, path, file_name, url]",
+    ),
+    click.option(
+        "--id-column", metavar="NAME",
+        help="Of a data set: the column of its images' ids. [default: their numbers, from 0]",
     ),
     click.option(
         "-0", "--null", is_flag=True,
         help="Paths on stdin and in --input-list end with NUL, as find -print0 writes them.",
     ),
     click.option(
-        "--output", type=PATH, metavar="DIR",
-        help="The folder to write to; made if it is not there. - for stdout, as ndjson.  "
-        "[required]",
+        "--output", type=PLACE, metavar="DIR",
+        help="The folder to write to; made if it is not there. Or an address, such as "
+        "s3://bucket/masks. - for stdout, as ndjson.  [required]",
     ),
 )
 RECORD_OPTIONS = (

@@ -7,15 +7,26 @@ import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from amg_cli.batch.cores import choose_threads
-from amg_cli.batch.inputs import Sources, arriving_sources, find_sources, listed_sources
+from amg_cli.batch.data_sets import Columns
+from amg_cli.batch.inputs import (
+    Sources,
+    arriving_sources,
+    far_shards,
+    find_sources,
+    listed_sources,
+)
 from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
+from amg_cli.batch.shards import images_in_all
 from amg_cli.cli.format_options import given_options
+from amg_cli.cli.in_place import in_place
 from amg_cli.cli.model_options import ModelOptions, given_reading
 from amg_cli.cli.report import Report
 from amg_cli.cli.run_options import STDIO
@@ -31,6 +42,7 @@ if TYPE_CHECKING:
     from amg_cli.batch.images import Source
     from amg_cli.batch.job import Job, Outcome
     from amg_cli.batch.live_preview import LivePreview
+    from amg_cli.batch.mirror import Mirror
 
 GO_ON = "finished images are kept; the same command goes on from here"
 
@@ -41,11 +53,23 @@ def do_run(values: Mapping[str, Any], formats: list[str], task: RunTask) -> int:
     if values.get("view"):
         check_viewable(values, formats)
     sources = _sources(values)
-    plan = _plan(values, formats, sources, task)
+    with in_place(values) as (placed, mirror):
+        return _planned(placed, formats, task, sources, mirror)
+
+
+def _planned(
+    values: Mapping[str, Any],
+    formats: list[str],
+    task: RunTask,
+    sources: Sources,
+    mirror: Mirror | None,
+) -> int:
+    """The run, where its output is a folder here. mirror: what that stands for, if it does"""
+    plan = replace(_plan(values, formats, sources, task), mirror=mirror)
     if values["dry_run"]:
         from amg_cli.cli.dry_run import dry_run
 
-        return dry_run(values, plan, task, next(iter(sources.batches)))
+        return dry_run(values, plan, task, list(itertools.chain.from_iterable(sources.batches)))
     _check_preview(values, sources)
     if values["output"] == STDIO:
         return _to_stdout(values, plan, task, sources)
@@ -69,7 +93,7 @@ def _to_folder(
     if sources.total is not None:
         to_do = list(to_do)
         total = len(to_do)
-    with _report(values, task, total) as report:
+    with _report(values, task, total, plan) as report:
         report.refused(refused)
         if isinstance(to_do, list):
             report.names(to_do, plan)
@@ -93,11 +117,11 @@ def _to_folder(
 def _to_do(run: Run, sources: Sources, counts: Counter[Status]) -> Iterator[tuple[Source, Entry]]:
     """The images that there is work for. Counts what becomes of all."""
     for batch in sources.batches:
-        for source, entry in run.listed(batch):
-            status = run.status(source, entry)
-            counts[status] += 1
-            if status == "to do":
-                yield source, entry
+        found = [(source, entry, run.status(source, entry)) for source, entry in run.listed(batch)]
+        counts.update(status for _, _, status in found)
+        to_do = [(source, entry) for source, entry, status in found if status == "to do"]
+        run.replacing(entry for _, entry in to_do)
+        yield from to_do
 
 
 def _to_stdout(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: Sources) -> int:
@@ -105,12 +129,15 @@ def _to_stdout(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: So
     from amg_cli.batch.job import Job
     from amg_cli.formats.ndjson import line_of, line_of_failure
 
+    def job_of(number: int, source: Source) -> Job:
+        """An image as work."""
+        name = plain_name(source.relative)
+        with_fault = Job(source.where, (), number, name, source.file, fault=source.fault)
+        return task.given(replace(with_fault, data_set_id=source.id), source)
+
     refused = task.refused(sources.listed)
     every = itertools.chain.from_iterable(sources.batches)
-    jobs = (
-        task.given(Job(source.path, (), number, plain_name(source.relative), source.file), source)
-        for number, source in enumerate(every, 1)
-    )
+    jobs = (job_of(number, source) for number, source in enumerate(every, 1))
     with (
         _report(values, task, sources.total) as report,
         closing(_outcomes(values, jobs, plan, task, sources.total)) as outcomes,
@@ -148,11 +175,13 @@ def _sources(values: Mapping[str, Any]) -> Sources:
         arriving = arriving_sources(sys.stdin.buffer, values["null"])
         return Sources(([source] for source in arriving), None)
     output = None if values["output"] == STDIO else values["output"]
-    given = values["inputs"]
-    sources = find_sources(given, output, values["recursive"]) if given else []
+    given, columns = values["inputs"], Columns(values["image_column"], values["id_column"])
+    sources = find_sources(given, output, values["recursive"], columns) if given else []
     if values["input_list"] is not None:
         listed = listed_sources(values["input_list"], values["null"])
         sources = list({s.identity: s for s in (*sources, *listed)}.values())
+    if shards := far_shards(given):
+        return Sources(itertools.chain([sources], images_in_all(shards)), None)
     return Sources([sources], len(sources), sources)
 
 
@@ -192,8 +221,11 @@ def _threads(values: Mapping[str, Any], sources: Sources) -> int:
     return choose_threads(sources.total, values["workers"])
 
 
-def _report(values: Mapping[str, Any], task: RunTask, total: int | None) -> Report:
-    return Report(total, values["quiet"], values["timings"], task.has_masks)
+def _report(
+    values: Mapping[str, Any], task: RunTask, total: int | None, plan: Plan | None = None
+) -> Report:
+    shown = None if plan is None else plan.shown
+    return Report(total, values["quiet"], values["timings"], task.has_masks, shown)
 
 
 def _check_preview(values: Mapping[str, Any], sources: Sources) -> None:
@@ -201,7 +233,8 @@ def _check_preview(values: Mapping[str, Any], sources: Sources) -> None:
     if values.get("preview") is not None:
         from amg_cli.batch.live_preview import check_preview
 
-        folders, output = values["inputs"], values["output"]
+        folders = [path for path in values["inputs"] if isinstance(path, Path)]
+        output = values["output"]
         check_preview(values["preview"], sources.listed, folders, output, values["recursive"])
 
 

@@ -40,6 +40,7 @@ def engine_and_work(
         reading=given_reading(values),
         timed=values["timings"],
         compiled=options.compiled,
+        place=plan.place,
     )
     engine = choose_engine(
         work.model, devices, plan.settings["threads"], values["workers"], nb_images

@@ -46,11 +46,14 @@ class Output:
 
     path:   to write to; nothing is there yet
     target: where it will lie when it is whole
+    stays:  whether it will lie there, from where there are ways to other files of this disk; else
+        it is sent elsewhere
     """
 
     path: Path
     target: Path
     options: FormatOptions = FormatOptions()
+    stays: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """LabelMe's own files: a JSON file an image, with a shape of the kind "mask" an object.
 
 With `polygons`, a shape of the kind "polygon" a part, whose parts share a `group_id`; holes are
-filled then, as LabelMe's polygons have none. `imagePath` leads from the file to the photograph.
+filled then, as LabelMe's polygons have none. `imagePath` leads from the file to the photograph; in
+the cloud it is the photograph's whole path.
 Source: `LabelFile` of https://github.com/wkentaro/labelme.
 """
 
@@ -28,7 +29,9 @@ VERSION = "5.5.0"  # of LabelMe, whose files these are like
 def write(result: Result, output: Output) -> None:
     """An image's file."""
     height, width = result.image_hw
-    image = _way_to(result.source, output.target) if result.source else result.file_name
+    image = result.source or result.file_name
+    if result.source and output.stays:
+        image = _way_to(result.source, output.target)
     values: dict[str, Any] = {
         "version": VERSION,
         "flags": {},
@@ -43,6 +46,8 @@ def write(result: Result, output: Output) -> None:
 
 def _way_to(source: str, target: Path) -> str:
     """From a file that will lie at `target` to another; whole where there is none."""
+    if "://" in source:  # an address
+        return source
     try:
         return os.path.relpath(source, os.path.realpath(target.parent))
     except ValueError:  # on another drive
@@ -52,6 +57,8 @@ def _way_to(source: str, target: Path) -> str:
 def moved(path: Path, before: Path, after: Path) -> None:
     """Let a file that was made to lie at `before` lead to its photograph from `after`."""
     values = json.loads(path.read_text(encoding="ascii"))
+    if "://" in values["imagePath"]:
+        return
     image = os.path.join(os.path.realpath(before.parent), values["imagePath"])  # noqa: PTH118
     values["imagePath"] = _way_to(os.path.realpath(image), after)
     path.write_text(json.dumps(values), encoding="ascii")

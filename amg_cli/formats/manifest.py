@@ -23,6 +23,12 @@ counts. At the end of a run that has nothing left comes `{"ended": true}`.
         are one file for the whole run; missing where the run has none
 
 A line that a killed process has left without its end counts for nothing.
+
+In the cloud, where nothing can be added to a file, each is in parts: see `parts.py`. Shards, which
+on a disk share `images.ndjson`, have a list each there, `images-1-of-4.ndjson`. And before outputs
+that are recorded are replaced, a line takes their record back: what has no record may be in part.
+
+    {"number": 1, "outcome": "again"}
 """
 
 from __future__ import annotations
@@ -31,17 +37,20 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.formats.ndjson import result_of
+from amg_cli.formats.parts import JoinedFile, lines_of, split_name
 from amg_cli.formats.result import Result
 
 FOLDER = ".amg"
 IMAGES = "images.ndjson"
 VERSION = 1
+AGAIN = "again"  # the outcome of an image whose outputs are about to be replaced
+_IMAGES = re.compile(r"images(?:-\d+-of-\d+)?\.ndjson")
 _RUN = re.compile(r"run(?:-(\d+)-of-(\d+))?\.ndjson")
 
 
@@ -52,7 +61,7 @@ class Shard:
     index: int = 1
     count: int = 1
 
-    def file(self, kind: Literal["run", "masks"]) -> str:
+    def file(self, kind: Literal["run", "masks", "images"]) -> str:
         """The name of its file of a kind."""
         part = f"-{self.index}-of-{self.count}" if self.count > 1 else ""
         return f"{kind}{part}.ndjson"
@@ -103,11 +112,23 @@ class RunRecords:
 
 
 def read_entries(output: Path) -> list[Entry]:
-    """The images of a run's folder; none where there is no run's. Raises OutputError."""
-    path = output / FOLDER / IMAGES
-    with _readable(path):
-        entries = (Entry(**values) for values in _lines(path))
-        return list({entry.number: entry for entry in entries}.values())
+    """The images of a run's folder; none where there is no run's. Raises OutputError.
+
+    Where shards have lists of their own, an image had output before only if all have seen it: one
+    may have seen another's.
+    """
+    entries: dict[int, Entry] = {}
+    for path in _lists_in(output):
+        before = dict(entries)
+        with _readable(path):
+            entries.update((entry.number, entry) for entry in _entries(path))
+        for number in before.keys() & entries.keys():
+            one, other = before[number], entries[number]
+            if (one.name, one.file_name) != (other.name, other.file_name):
+                cause = f"image {number} is {other.file_name}, and {one.file_name} to another shard"
+                raise OutputError(path, cause, "shards need the same images: begin again")
+            entries[number] = replace(other, existed=one.existed and other.existed)
+    return list(entries.values())
 
 
 def read_settings(output: Path, shard: Shard) -> Mapping[str, Any] | None:
@@ -134,6 +155,9 @@ def read_records(output: Path, shard: Shard) -> RunRecords:
                 records = RunRecords(values["settings"])
             elif "ended" in values:
                 records.ended = True
+            elif values["outcome"] == AGAIN:
+                records.of_image.pop(values["number"], None)
+                records.ended = False
             else:
                 records.of_image[values["number"]] = Record(**values)
                 records.ended = False
@@ -153,12 +177,11 @@ def kept_results(parts: Sequence[tuple[Path, RunRecords]]) -> Iterator[Result]:
         if record.at is not None and record.length is not None
     )
     with ExitStack() as stack:
-        files: dict[int, BinaryIO] = {}
+        files: dict[int, JoinedFile] = {}
         for _, part, at, length in places:
             if part not in files:
-                files[part] = stack.enter_context(parts[part][0].open("rb"))
-            files[part].seek(at)
-            yield result_of(files[part].read(length))
+                files[part] = stack.enter_context(JoinedFile(parts[part][0]))
+            yield result_of(files[part].read(at, length))
 
 
 def shards_in(output: Path) -> list[Shard]:
@@ -185,15 +208,20 @@ def whole_bytes(path: Path) -> int:
     return 0
 
 
+def _lists_in(output: Path) -> list[Path]:
+    """The lists of images: that of all, and those that shards have in the cloud."""
+    folder = output / FOLDER
+    names = {name[0] for path in folder.glob("images-*") if (name := split_name(path.name))}
+    return [folder / IMAGES, *(folder / name for name in sorted(names) if _IMAGES.fullmatch(name))]
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    return (Entry(**values) for values in _lines(path))
+
+
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The values of the whole lines."""
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield json.loads(line)
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    return map(json.loads, lines_of(path))
 
 
 @contextmanager
