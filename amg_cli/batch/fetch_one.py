@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 from amg_cli.batch.address import Address, Facts, Place
 from amg_cli.batch.data_sets import Rows
@@ -33,6 +34,8 @@ def fetch(address: Address) -> bytes:
             with shard.open("rb") as file:
                 file.seek(place.first)
                 return file.read(place.second)
+        if "::" in address.url:
+            return _ARCHIVE.bytes_of(address.url)
         with errors_of(address.url, ImageError):
             fs, path = file_system(address.url)
             how = {} if place is None else {"start": place.first, "end": place.first + place.second}
@@ -64,4 +67,22 @@ class _OpenRows:
             return self._opened[2].bytes_of(place)
 
 
+class _OpenArchive:
+    """The zip that was read last, whose list of members need not be read again for the next."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened: tuple[int, str, Any] | None = None
+
+    def bytes_of(self, url: str) -> bytes:
+        """Of a member. Raises ImageError."""
+        member, _, archive = url.partition("::")
+        with self._lock, errors_of(url, ImageError):
+            if self._opened is None or self._opened[:2] != (os.getpid(), archive):
+                self._opened = (os.getpid(), archive, file_system(url)[0])
+            fs = self._opened[2]
+            return bytes(retried(url, lambda: fs.cat_file(member.partition("://")[2])))
+
+
 _ROWS = _OpenRows()
+_ARCHIVE = _OpenArchive()
