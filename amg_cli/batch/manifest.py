@@ -186,10 +186,19 @@ def _appending(path: Path, end: int | None = None) -> BinaryIO:
     return file
 
 
+def holder_of(output: Path, shard: Shard) -> Path:
+    """The file that says who has the record of a shard, while anybody has."""
+    return _holder_beside(output / FOLDER / f"{shard.file('run')}.lock")
+
+
+def _holder_beside(lock: Path) -> Path:
+    return lock.with_suffix(".holder")
+
+
 @contextmanager
 def _locked(path: Path, output: Path) -> Iterator[None]:
     """Held alone. Raises OutputError, saying who has it, if it is another's."""
-    holder = path.with_suffix(".holder")
+    holder = _holder_beside(path)
     lock = FileLock(path)
     try:
         try:
