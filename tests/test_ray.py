@@ -303,18 +303,17 @@ def test_a_run_that_is_ended_goes_on_and_its_own_cluster_ends_with_it(photos, nu
     assert not left
     again = amg(*on_ray, "--points-per-side", "12", cwd=tmp_path)
     assert again.returncode == 3, again.stderr
-    assert f"{10 - done} done" in again.stderr or number == signal.SIGKILL
     local = amg(*arguments, "--points-per-side", "12", "--output", "local", cwd=tmp_path)
     assert local.returncode == 3
     assert files_under(tmp_path / "out") == files_under(tmp_path / "local")
 
 
 def _ray_processes():
-    """Those of any cluster: its servers, and its workers."""
+    """Those of any cluster: its servers, and its actors."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes()
-            if b"raylet" in words or b"gcs_server" in words or words.startswith(b"ray::"):
+            if b"raylet" in words or b"gcs_server" in words or b"ray::Map" in words:
                 found.add(folder.name)
     return found

@@ -16,6 +16,7 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -41,6 +42,7 @@ LEAST_AHEAD = 1024  # so that a cluster that grows has a reason to
 # one after another. With many actors a block has several jobs: it takes milliseconds to hand out.
 BLOCKS = 20_000
 ACTORS_A_JOB, MOST_JOBS = 16, 16
+REACHED_S = 10.0  # in which a cluster answers
 STORE_BYTES = 256 * 2**20  # of the object store beside models, of a cluster that is begun
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -120,6 +122,12 @@ class _Feed:
             raise self._error
         return ended and not self._waiting
 
+    @property
+    def has_all(self) -> bool:
+        """The same, once the desk has said that there are no more. Errors as of `is_empty`."""
+        self._thread.join()
+        return self.is_empty
+
     def done(self, number: int) -> bool:
         """A job is no longer on its way. -> False if it was not before."""
         if self._waiting.pop(number, None) is None:
@@ -175,7 +183,7 @@ class _Run:
                 for answer in self._answers(range(start, end)):
                     nb_answers += 1
                     yield from self._settled(answer, feed)
-                if nb_answers < BLOCKS and not feed.is_empty:
+                if nb_answers < BLOCKS and not feed.has_all:
                     raise _broken(f"{len(self._waiting)} images are lost in it")
                 start = end
         except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as error:
@@ -266,6 +274,7 @@ def _cluster(engine: RayEngine, work: Work) -> Iterator[None]:
         weights = sum(tensor.nbytes for tensor in work.model.state_dict().values())
         own = {"include_dashboard": False, "object_store_memory": STORE_BYTES + 3 * weights}
     try:
+        _check_reachable(address)
         with _own_signals(), taken_from_stderr():
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -280,6 +289,13 @@ def _cluster(engine: RayEngine, work: Work) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError where nothing listens there, which Ray takes minutes to find."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_S).close()
 
 
 def _ray() -> Any:
