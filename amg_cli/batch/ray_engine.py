@@ -166,7 +166,7 @@ class _Run:
         self._engine, self._setup, self._waiting = engine, engine.setup, waiting
         self._room = _room(ray, engine)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        size = min(MOST_JOBS, max(1, self._room // ACTORS_A_JOB))
+        size = jobs_a_block(self._room)
         self._desk = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(size)
         self._work = ray.put(work)
 
@@ -230,6 +230,11 @@ class _Run:
         for number, outcome in answer.outcomes:
             if feed.done(number):
                 yield outcome
+
+
+def jobs_a_block(nb_actors: int) -> int:
+    """So many jobs an actor is given at once."""
+    return min(MOST_JOBS, max(1, nb_actors // ACTORS_A_JOB))
 
 
 def _source(data: Any, desk: Any, places: range) -> Any:
