@@ -28,8 +28,7 @@ import click
 from side_by_side import machine
 
 FILES_A_FOLDER = 1000
-FEW = 4  # photographs, at which nearly all is start
-EVERY = 5000  # images, after which the driver's memory is looked at
+EVERY = 500  # images, after which the driver's memory is looked at
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -147,8 +146,12 @@ def fed(images: int) -> dict[str, Any]:
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--rounds", default=1, show_default=True)
+@click.option("--few", default=2, show_default=True, help="Photographs, beside all of them.")
+@click.option("--only", multiple=True, help="Only this way, such as '1 actor'; several times.")
 @JSON
-def cost(folder: Path, rounds: int, json_file: Path | None) -> None:
+def cost(
+    folder: Path, rounds: int, few: int, only: tuple[str, ...], json_file: Path | None
+) -> None:
     """Time `amg` with nano over a folder, by workers and by actors."""
     from amg_cli.batch.images import discover
 
@@ -162,20 +165,22 @@ def cost(folder: Path, rounds: int, json_file: Path | None) -> None:
     runs = []
     for round_ in range(rounds):
         for name, options in ways.items():
-            few, every = (seconds_of(given, options) for given in (images[:FEW], images))
-            an_image = (every - few) / (len(images) - FEW)
+            if only and name not in only:
+                continue
+            some, every = (seconds_of(given, options) for given in (images[:few], images))
+            an_image = (every - some) / (len(images) - few)
             runs.append(
                 {
                     "way": name,
                     "round": round_,
-                    "few_s": round(few, 2),
+                    "few_s": round(some, 2),
                     "all_s": round(every, 2),
                     "s_an_image": round(an_image, 3),
-                    "start_s": round(few - FEW * an_image, 2),
+                    "start_s": round(some - few * an_image, 2),
                 }
             )
             click.echo(runs[-1])
-    write({"images": len(images), "few": FEW, "runs": runs}, json_file)
+    write({"images": len(images), "few": few, "runs": runs}, json_file)
 
 
 def seconds_of(images: list[Path], options: list[str]) -> float:

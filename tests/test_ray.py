@@ -55,13 +55,16 @@ def engine(nodes):
 
 
 @pytest.fixture
-def jobs(tmp_path, noise):
-    """Twelve, of images of different sizes; the one at 4 is none."""
+def jobs(tmp_path, noise, monkeypatch):
+    """Twelve, of images of different sizes; the one at 4 is none. By paths in a folder in which no
+    node was begun.
+    """
+    monkeypatch.chdir(tmp_path)
     made = []
     for number in range(12):
-        path = tmp_path / f"in/{number:02}.png"
+        path = Path(f"in/{number:02}.png")
         save(path, noise[number:])
-        made.append(Job(path, (tmp_path / f"out/{number:02}.json",), number, path.stem, path.name))
+        made.append(Job(path, (Path(f"out/{number:02}.json"),), number, path.stem, path.name))
     made[4].source.write_bytes(b"no image")
     return made
 
@@ -131,12 +134,12 @@ def test_an_actor_that_cannot_work_where_it_is_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_actor, "SEEN_S", 0.1)
     mark = tmp_path / "mark"
     mark.write_text("ours")
-    assert ray_actor._why_unfit(Setup(__version__, 1, landmarks={mark: b"ours"})) is None
-    assert ray_actor._why_unfit(Setup(__version__, 1, landmarks={mark: b"other"})) == (
+    assert ray_actor._why_unfit(Setup(__version__, 1, tmp_path, landmarks={mark: b"ours"})) is None
+    assert ray_actor._why_unfit(Setup(__version__, 1, tmp_path, landmarks={mark: b"other"})) == (
         f"does not see {mark}, as this machine does",
         "give an `output` that is at the same path on all nodes",
     )
-    assert ray_actor._why_unfit(Setup("0.0", 1))[0] == f"has amg {__version__}, not 0.0"
+    assert ray_actor._why_unfit(Setup("0.0", 1, tmp_path))[0] == f"has amg {__version__}, not 0.0"
 
 
 def test_without_ray_a_line_says_how_to_get_it(jobs, work, monkeypatch):
@@ -173,11 +176,14 @@ def test_actors_do_what_one_process_does_and_failures_are_outcomes(
     jobs, work, engine, tmp_path, capfd
 ):
     wanted, files = done_here(jobs, work, tmp_path)
+    seen = tmp_path / "seen"
+    engine = replace(engine, prepare=lambda: seen.write_text(str("torch" in sys.modules)))
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     found = comparable(run_on_ray(engine, jobs, work))
     assert found == wanted
     assert files_under(tmp_path / "out") == files
     assert "not a JPEG" in found[4][2]
+    assert seen.read_text() == "False"  # in time
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert capfd.readouterr() == ("", "")
 
@@ -275,10 +281,9 @@ def photos(tmp_path, noise):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_ended_goes_on_and_its_own_cluster_ends_with_it(photos, number, tmp_path):
     arguments = [*photos, "--threads", "1"]
-    wanted = amg(*arguments, "--output", "wanted", cwd=tmp_path)
-    assert wanted.returncode == 3
+    arguments += ["--points-per-side", "8"]
     on_ray = [*arguments, "--output", "out", "--engine", "ray", "--actors", "1"]
-    command = [str(AMG), *on_ray, "--points-per-side", "12"]
+    command = [str(AMG), *on_ray]
     before = _ray_processes()
     with subprocess.Popen(command, cwd=tmp_path, text=True, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 120
@@ -301,9 +306,10 @@ def test_a_run_that_is_ended_goes_on_and_its_own_cluster_ends_with_it(photos, nu
     while (left := _ray_processes() - before) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left
-    again = amg(*on_ray, "--points-per-side", "12", cwd=tmp_path)
+    either = on_ray if number == signal.SIGINT else [*arguments, "--output", "out"]
+    again = amg(*either, cwd=tmp_path)
     assert again.returncode == 3, again.stderr
-    local = amg(*arguments, "--points-per-side", "12", "--output", "local", cwd=tmp_path)
+    local = amg(*arguments, "--output", "local", cwd=tmp_path)
     assert local.returncode == 3
     assert files_under(tmp_path / "out") == files_under(tmp_path / "local")
 

@@ -12,6 +12,7 @@ import pickle
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,7 @@ class Setup:
 
     version:   of amg, as the driver is
     threads:   CPU threads it has
+    folder:    the driver's, in which relative paths are
     device:    torch's name for what it works on
     landmarks: files of the driver, with what is in them, that it must see too
     prepare:   what is done first, before torch is loaded
@@ -102,6 +104,7 @@ class Setup:
 
     version: str
     threads: int
+    folder: Path
     device: str = "cpu"
     landmarks: Mapping[Path, bytes] = field(default_factory=dict)
     prepare: Callable[[], object] = bool
@@ -132,6 +135,8 @@ class Actor:
         import ray
 
         setup.prepare()
+        with suppress(OSError):  # where it is not there, all paths may be from the root
+            os.chdir(setup.folder)
         self._desk = desk
         self._refusal = _why_unfit(setup)
         if self._refusal is None:

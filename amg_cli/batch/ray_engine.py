@@ -78,7 +78,7 @@ class RayEngine:
         """What each actor is told."""
         landmarks = {} if self.landmark is None else {self.landmark: self.landmark.read_bytes()}
         device = "cuda" if self.gpus_per_actor else "cpu"
-        return Setup(__version__, self.threads, device, landmarks, self.prepare)
+        return Setup(__version__, self.threads, Path.cwd(), device, landmarks, self.prepare)
 
 
 def run_on_ray(
@@ -279,13 +279,13 @@ def _cluster(engine: RayEngine, work: Work) -> Iterator[None]:
         weights = sum(tensor.nbytes for tensor in work.model.state_dict().values())
         own = {"include_dashboard": False, "object_store_memory": STORE_BYTES + 3 * weights}
     try:
-        _check_reachable(address)
-        with _own_signals(), taken_from_stderr():
-            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        check()
-        raise DeviceError(f"Ray at {address}", _reason(error), "check `ray_address`") from error
-    try:
+        try:
+            _check_reachable(address)
+            with _own_signals(), taken_from_stderr():
+                ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
+        except (RuntimeError, ValueError, OSError) as error:
+            check()
+            raise DeviceError(f"Ray at {address}", _reason(error), "check `ray_address`") from error
         if address == LOCAL:
             _check_fits(ray, engine)
         with warnings.catch_warnings():
