@@ -148,6 +148,11 @@ def test_without_ray_a_line_says_how_to_get_it(jobs, work, monkeypatch):
         list(run_on_ray(RayEngine(1, 1), jobs, work))
 
 
+def test_a_clients_address_is_refused(jobs, work):
+    with pytest.raises(DeviceError, match=r"^ray://head:10001: is for clients"):
+        list(run_on_ray(RayEngine(1, 1, address="ray://head:10001"), jobs, work))
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

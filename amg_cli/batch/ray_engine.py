@@ -271,6 +271,9 @@ def _room(ray: Any, engine: RayEngine) -> int:
 def _cluster(engine: RayEngine, work: Work) -> Iterator[None]:
     """Connected to a cluster, until the block ends; one that is begun for it ends then too."""
     address = engine.address or os.environ.get("RAY_ADDRESS") or LOCAL
+    if "://" in address:
+        cause = "is for clients of a cluster, and a run is more"
+        raise DeviceError(address, cause, "run on a node of it, with auto as `ray_address`")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     ray = _ray()
@@ -299,7 +302,7 @@ def _cluster(engine: RayEngine, work: Work) -> Iterator[None]:
 def _check_reachable(address: str) -> None:
     """Raises OSError where nothing listens there, which Ray takes minutes to find."""
     host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal() and "/" not in host:
+    if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_S).close()
 
 
