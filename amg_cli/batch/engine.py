@@ -10,6 +10,7 @@ from amg_cli.batch.cores import available_bytes, nb_cores
 from amg_cli.batch.fetching import fetching
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.local import Work, run
+from amg_cli.batch.ray_engine import RayEngine, run_on_ray
 from amg_cli.batch.workers import Engine, run_in_workers
 from amg_cli.models.configs import VitConfig
 from amg_cli.models.devices import is_cpu, set_threads
@@ -23,8 +24,12 @@ WORKER_BYTES, WORKER_BYTES_OF_VIT = 1.0e9, 6.0e9
 BYTES_A_PIXEL = 8
 
 
-def run_on(engine: Engine, jobs: Iterable[Job], work: Work) -> Generator[Outcome, None, None]:
-    """What becomes of each job, in their order. Closed early, it leaves nothing behind."""
+def run_on(
+    engine: Engine | RayEngine, jobs: Iterable[Job], work: Work
+) -> Generator[Outcome, None, None]:
+    """What becomes of each job; here in their order. Closed early, it leaves nothing behind."""
+    if isinstance(engine, RayEngine):
+        return run_on_ray(engine, jobs, work)
     if engine.workers == 1:
         set_threads(engine.threads)
         ready = work.on(engine.devices[0])

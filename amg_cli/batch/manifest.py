@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock
 
-from amg_cli.batch.holding import held_alone
+from amg_cli.batch.holding import held_alone, holder_beside
 from amg_cli.batch.images import Source
 from amg_cli.batch.listing import Listing
 from amg_cli.core.errors import OutputError, reason
@@ -197,3 +197,8 @@ def _appending(path: Path, end: int | None = None) -> BinaryIO:
     file.truncate(kept)
     file.seek(kept)
     return file
+
+
+def holder_of(output: Path, shard: Shard) -> Path:
+    """The file that says who has the record of a shard, while anybody has."""
+    return holder_beside(output / FOLDER / f"{shard.file('run')}.lock")

@@ -12,7 +12,7 @@ from amg_cli.batch.run import Plan, preview
 from amg_cli.cli.figures import duration
 from amg_cli.cli.run_task import RunTask
 from amg_cli.cli.words import say
-from amg_cli.cli.work import engine_and_work
+from amg_cli.cli.work import local_engine_and_work
 
 TRIED = 2  # images a worker, spread over all
 
@@ -43,7 +43,7 @@ def _seconds_an_image(
     values: Mapping[str, Any], plan: Plan, task: RunTask, to_do: Sequence[Source]
 ) -> tuple[float, int]:
     """The mean of a few images, done at once by as many workers as a run has, and their number."""
-    engine, work = engine_and_work(values, plan, task, len(to_do))
+    engine, work = local_engine_and_work(values, plan, task, len(to_do))
     from amg_cli.batch.engine import run_on
     from amg_cli.batch.job import Job
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from amg_cli.cli.engine_options import ENGINE_OPTIONS, check_engine
 from amg_cli.cli.options import PATH, PLACE, InputPath, UserPath
 
 STDIO = Path("-")
@@ -99,6 +100,7 @@ RECORD_OPTIONS = (
         "--workers", type=click.IntRange(min=1), metavar="N",
         help="Processes that do an image each. [default: by cores, memory and images]",
     ),
+    *ENGINE_OPTIONS,
     click.option(
         "--dry-run", is_flag=True,
         help="Say what would be done, and how long it may take, by a few of the images.",
@@ -152,3 +154,4 @@ def check_given(values: Mapping[str, Any]) -> None:
         raise click.UsageError("--input - needs a stdin")
     if values["shard"].count > 1 and values["output"] == STDIO:
         raise click.UsageError("--shard needs a folder to write to")
+    check_engine(values)

@@ -25,6 +25,7 @@ from amg_cli.batch.inputs import (
 from amg_cli.batch.naming import plain_name
 from amg_cli.batch.run import Plan, Run, Status
 from amg_cli.batch.shards import images_in_all
+from amg_cli.cli.engine_options import on_ray
 from amg_cli.cli.format_options import given_options
 from amg_cli.cli.in_place import in_place
 from amg_cli.cli.model_options import ModelOptions, given_reading
@@ -218,6 +219,8 @@ def _threads(values: Mapping[str, Any], sources: Sources) -> int:
         recorded = read_settings(values["output"], values["shard"]) or {}
         if "threads" in recorded:
             return int(recorded["threads"])
+    if on_ray(values):  # whose cores are not this machine's
+        return values["cpus_per_actor"] or 1
     return choose_threads(sources.total, values["workers"])
 
 
