@@ -154,8 +154,9 @@ class Actor:
             answer = Answer(row["place"], refusal=self._refusal)
         else:
             outcomes = [(number, self._outcome(number, pickle.loads(job))) for number, job in piece]
-            failed = {outcome.job.source.parent for _, outcome in outcomes if outcome.error}
-            unseen = frozenset(folder for folder in failed if not os.path.isdir(folder))  # noqa: PTH112
+            failed = (outcome.job.source for _, outcome in outcomes if outcome.error)
+            folders = {source.parent for source in failed if isinstance(source, Path)}
+            unseen = frozenset(folder for folder in folders if not os.path.isdir(folder))  # noqa: PTH112
             answer = Answer(row["place"], outcomes, unseen=unseen)
         return {"answer": pickle.dumps(answer)}
 
