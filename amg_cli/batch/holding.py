@@ -24,7 +24,7 @@ def held_alone(path: Path, output: object) -> Iterator[None]:
 
     output: what is written to, as the user knows it
     """
-    holder = path.with_suffix(".holder")
+    holder = holder_beside(path)
     lock = FileLock(path)
     try:
         try:
@@ -42,6 +42,11 @@ def held_alone(path: Path, output: object) -> Iterator[None]:
         with suppress(OSError):
             holder.unlink()
         lock.release()
+
+
+def holder_beside(lock: Path) -> Path:
+    """The file that says who has a lock, while anybody has."""
+    return lock.with_suffix(".holder")
 
 
 def this_process() -> dict[str, Any]:

@@ -199,6 +199,6 @@ def _appending(path: Path, end: int | None = None) -> BinaryIO:
     return file
 
 
-def holder_of(output: Path, shard: Shard) -> Path:
+def holder_file(output: Path, shard: Shard) -> Path:
     """The file that says who has the record of a shard, while anybody has."""
     return holder_beside(output / FOLDER / f"{shard.file('run')}.lock")

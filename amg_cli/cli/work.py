@@ -73,7 +73,7 @@ def _on_ray(values: Mapping[str, Any], plan: Plan, task: RunTask) -> tuple[RayEn
     """The model is loaded here, on the CPU, and goes to the actors' devices by Ray."""
     import torch
 
-    from amg_cli.batch.manifest import holder_of
+    from amg_cli.batch.manifest import holder_file
     from amg_cli.batch.ray_engine import RayEngine
     from amg_cli.models.devices import find_precision
     from amg_cli.models.modes import Modes
@@ -89,7 +89,7 @@ def _on_ray(values: Mapping[str, Any], plan: Plan, task: RunTask) -> tuple[RayEn
         values["gpus_per_actor"] or 0.0,
         values["actors"],
         values["ray_address"],
-        None if is_far else holder_of(plan.output, plan.shard),
+        None if is_far else holder_file(plan.output, plan.shard),
         prepare_process,
     )
     return engine, work
