@@ -236,7 +236,7 @@ def test_the_folder_of_the_web_has_no_list(bucket):
 
 
 def test_what_is_fetched_ahead_is_bounded(bucket, go, photos, monkeypatch):
-    for number in range(60):
+    for number in range(30):
         bucket.put("bucket", f"many/{number:02d}.png", photos["a.png"])
     size = len(photos["a.png"])
     monkeypatch.setattr(fetching, "MOST_BYTES", 3 * size)
@@ -252,7 +252,7 @@ def test_what_is_fetched_ahead_is_bounded(bucket, go, photos, monkeypatch):
 
     monkeypatch.setattr(fetching, "fetch", fetch)
     outcomes = go([find_sources(["s3://bucket/many/"], None, recursive=False)])
-    assert len(names(outcomes)) == 60
+    assert len(names(outcomes)) == 30
     assert size <= most <= 4 * size
 
 
