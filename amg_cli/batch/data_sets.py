@@ -38,6 +38,9 @@ COLUMNS = (
     *("file_name", "filename", "file", "image_url", "url", "jpg", "png"),
 )
 ROWS_AT_ONCE = 16  # of bytes, in memory
+PIECE = 2**20  # of a column, read at once
+# The next block of a file elsewhere is asked for while one is read; so many stay.
+_FAR = {"block_size": 2**23, "cache_type": "background", "cache_options": {"maxblocks": 4}}
 
 
 @dataclass(frozen=True)
@@ -282,17 +285,18 @@ def _opened(file: str) -> Iterator[Any]:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise InputError(without_secrets(file), "needs pyarrow", EXTRA) from error
+    how = {"buffer_size": PIECE, "pre_buffer": False}  # else all of a part is in memory, not a page
     with errors_of(file):
         try:
             if is_url(file):
                 fs, path = file_system(file)
-                with fs.open(path, "rb") as opened, pq.ParquetFile(opened) as table:
+                with fs.open(path, "rb", **_FAR) as opened, pq.ParquetFile(opened, **how) as table:
                     yield table
             elif file.endswith(".arrow"):
                 with pa.memory_map(file) as opened:
                     yield list(pa.ipc.open_stream(opened))
             else:
-                with pq.ParquetFile(file) as table:
+                with pq.ParquetFile(file, **how) as table:
                     yield table
         except pa.ArrowException as error:
             cause = f"damaged, or no table: {in_short(str(error).partition(chr(10))[0])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 from amg_cli.batch.address import Address, Facts, Place
 from amg_cli.batch.data_sets import Rows
@@ -33,6 +34,8 @@ def fetch(address: Address) -> bytes:
             with shard.open("rb") as file:
                 file.seek(place.first)
                 return file.read(place.second)
+        if "::" in address.url:
+            return _ARCHIVE.bytes_of(address.url)
         with errors_of(address.url, ImageError):
             fs, path = file_system(address.url)
             how = {} if place is None else {"start": place.first, "end": place.first + place.second}
@@ -59,9 +62,33 @@ class _OpenRows:
     def bytes_of(self, file: str, place: Place) -> bytes:
         """Of a row. Raises InputError."""
         with self._lock, errors_of(file):
-            if self._opened is None or self._opened[:2] != (os.getpid(), file):
-                self._opened = (os.getpid(), file, Rows(file))
-            return self._opened[2].bytes_of(place)
+            return retried(file, lambda: self._read(file, place))
+
+    def _read(self, file: str, place: Place) -> bytes:
+        opened, self._opened = self._opened, None  # opened anew, should this fail
+        if opened is None or opened[:2] != (os.getpid(), file):
+            opened = (os.getpid(), file, Rows(file))
+        data = opened[2].bytes_of(place)
+        self._opened = opened
+        return data
+
+
+class _OpenArchive:
+    """The zip that was read last, whose list of members need not be read again for the next."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened: tuple[int, str, Any] | None = None
+
+    def bytes_of(self, url: str) -> bytes:
+        """Of a member. Raises ImageError."""
+        member, _, archive = url.partition("::")
+        with self._lock, errors_of(url, ImageError):
+            if self._opened is None or self._opened[:2] != (os.getpid(), archive):
+                self._opened = (os.getpid(), archive, file_system(url)[0])
+            fs = self._opened[2]
+            return bytes(retried(url, lambda: fs.cat_file(member.partition("://")[2])))
 
 
 _ROWS = _OpenRows()
+_ARCHIVE = _OpenArchive()

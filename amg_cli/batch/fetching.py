@@ -51,6 +51,12 @@ def fetching(
         ahead.stop()
 
 
+def _in_order(source: Address) -> bool:
+    """Whether the next is at hand where the last was, as of rows, and in a zip."""
+    in_rows = source.place is not None and source.place.kind == "rows"
+    return in_rows or "::" in source.url
+
+
 @dataclass
 class _Slot:
     """A job, as it is when its image has been fetched."""
@@ -131,8 +137,8 @@ class _Ahead:
                     return
                 if not isinstance(job.source, Address) or job.fault:
                     slot.ready.set()
-                elif job.source.place is not None and job.source.place.kind == "rows":
-                    self._do(slot)  # here: of rows the next is at hand where the last was
+                elif _in_order(job.source):
+                    self._do(slot)
                 else:
                     self._to_fetch.put(slot)
             self._error = None

@@ -129,7 +129,9 @@ def file_system(url: str) -> tuple[Any, str]:
     with errors_of(url):
         try:
             options = _more_connections(fsspec.config.conf) if scheme_of(url) in _S3 else {}
-            fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
+            fs, path = retried(  # a zip is read here
+                url, lambda: fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
+            )
         except ImportError as error:
             raise _not_installed(url) from error
         except ValueError as error:
