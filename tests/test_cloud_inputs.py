@@ -236,7 +236,7 @@ def test_the_folder_of_the_web_has_no_list(bucket):
 
 
 def test_what_is_fetched_ahead_is_bounded(bucket, go, photos, monkeypatch):
-    for number in range(60):
+    for number in range(30):
         bucket.put("bucket", f"many/{number:02d}.png", photos["a.png"])
     size = len(photos["a.png"])
     monkeypatch.setattr(fetching, "MOST_BYTES", 3 * size)
@@ -252,7 +252,7 @@ def test_what_is_fetched_ahead_is_bounded(bucket, go, photos, monkeypatch):
 
     monkeypatch.setattr(fetching, "fetch", fetch)
     outcomes = go([find_sources(["s3://bucket/many/"], None, recursive=False)])
-    assert len(names(outcomes)) == 60
+    assert len(names(outcomes)) == 30
     assert size <= most <= 4 * size
 
 
@@ -302,6 +302,22 @@ def test_shards_here_and_there_give_what_the_folder_gives(bucket, tmp_path, go, 
     assert files_under(tmp_path / "out") == files_under(tmp_path / "here")
     assert go(images_in_all(shards)) == []
     assert sum("GET /bucket/000.tar" in each for each in bucket.network.requests) == 2
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_archives_come_through_a_bad_network(bucket, tmp_path, go, photos, kind):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as made:
+        for name, data in photos.items():
+            made.writestr(name, data)
+    bucket.put("bucket", "x.zip", tmp_path / "x.zip")
+    bucket.put("bucket", "x.tar", tar_of(photos))
+    bucket.network.share_503, bucket.network.share_cut = 0.2, 0.5
+    if kind == "tar":
+        outcomes = go(images_in_all(["s3://bucket/x.tar"]))
+    else:
+        outcomes = go([find_sources(["zip://::s3://bucket/x.zip"], None, recursive=True)])
+    assert said(outcomes) == []
+    assert len(names(outcomes)) == 4
 
 
 def test_a_tar_that_is_cut_is_one_line_and_what_is_before_is_done(bucket, go, photos, tmp_path):

@@ -63,6 +63,17 @@ def test_parquet_of_plain_bytes_at_an_address_and_in_a_folder(store, photos, tmp
         assert [fetch(s.where) for s in found] == list(photos.values())
 
 
+def test_rows_come_through_a_bad_network(store, table, photos, tmp_path):  # noqa: F811
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    store.bucket("sets")
+    store.put("sets", "a.parquet", tmp_path / "a.parquet")
+    for url in ("s3://sets/a.parquet", f"{store.endpoint}/sets/a.parquet"):
+        found = find_sources([url], None, recursive=False)
+        store.network.share_503, store.network.share_cut = 0.2, 0.4
+        assert [fetch(s.where) for s in found] == list(photos.values())
+        store.network.be_well()
+
+
 def test_columns_of_paths_are_seen_from_their_file(photos, store, tmp_path):  # noqa: F811
     with (tmp_path / "photos" / "metadata.csv").open("w", newline="") as file:
         rows = csv.writer(file)

@@ -65,7 +65,8 @@ def said(url, call):
     return str(raised.value)
 
 
-def test_the_server_answers_in_one_line_each(store):  # noqa: F811
+def test_the_server_answers_in_one_line_each(store, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("amg_cli.batch.remote.FIRST_WAIT_S", 0.01)
     store.bucket("photos")
     store.put("photos", "a.jpg", b"abc" * 1000)
     fs, path = file_system("s3://photos/a.jpg")

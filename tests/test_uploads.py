@@ -34,7 +34,7 @@ def jobs(tmp_path, noise):
         path = tmp_path / f"in/{number:02}.png"
         cv2.imwrite(str(path), noise[number:])
         target = tmp_path / f"out/{number:02}.json"
-        made.append(Job(path, (target,), number, path.stem, path.name))
+        made.append(Job(path, (target,), number, path.stem, path.name, overwrite=True))
     made[4].source.write_bytes(b"no image")
     return made
 
@@ -91,6 +91,6 @@ def test_a_worker_that_dies_costs_the_image_in_hand_and_not_those_on_their_way(
     outcomes = list(run_in_workers(jobs, deadly, Engine(1, 1)))
     assert [outcome.job.number for outcome in outcomes] == list(range(NB_JOBS))
     failed = {o.job.number: str(o.error) for o in outcomes if o.result is None}
-    assert failed.keys() == {4, 6}
+    assert failed.keys() == {4, 6}, failed
     assert "was killed by SIGKILL" in failed[6]
     assert len(store.keys(BUCKET)) == NB_JOBS - 2

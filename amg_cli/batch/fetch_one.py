@@ -62,9 +62,15 @@ class _OpenRows:
     def bytes_of(self, file: str, place: Place) -> bytes:
         """Of a row. Raises InputError."""
         with self._lock, errors_of(file):
-            if self._opened is None or self._opened[:2] != (os.getpid(), file):
-                self._opened = (os.getpid(), file, Rows(file))
-            return self._opened[2].bytes_of(place)
+            return retried(file, lambda: self._read(file, place))
+
+    def _read(self, file: str, place: Place) -> bytes:
+        opened, self._opened = self._opened, None  # opened anew, should this fail
+        if opened is None or opened[:2] != (os.getpid(), file):
+            opened = (os.getpid(), file, Rows(file))
+        data = opened[2].bytes_of(place)
+        self._opened = opened
+        return data
 
 
 class _OpenArchive:

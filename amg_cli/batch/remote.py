@@ -27,6 +27,9 @@ FIRST_WAIT_S = 0.25  # before the second; twice as long before each further one
 
 CONNECTIONS = 64  # of one process to one service
 _S3 = ("s3", "s3a")
+# Held as long as the process lives. One that a forked process lets go of closes connections by an
+# epoll that is its parent's too, who then waits for answers that it is not told of.
+_OPENED: dict[int, Any] = {}
 
 # Two characters at least: `C://` is a drive of Windows.
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+://"
@@ -129,7 +132,9 @@ def file_system(url: str) -> tuple[Any, str]:
     with errors_of(url):
         try:
             options = _more_connections(fsspec.config.conf) if scheme_of(url) in _S3 else {}
-            fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
+            fs, path = retried(  # a zip is read here
+                url, lambda: fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
+            )
         except ImportError as error:
             raise _not_installed(url) from error
         except ValueError as error:
@@ -137,6 +142,7 @@ def file_system(url: str) -> tuple[Any, str]:
                 raise
             cause = f"{scheme_of(url)}:// is no kind of address that is known"
             raise InputError(without_secrets(url), cause, "check the address") from error
+    _OPENED[id(fs)] = fs
     return fs, path
 
 
