@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import click
 from side_by_side import machine
@@ -74,7 +75,7 @@ def plan(images: int, json_file: Path | None) -> None:
         steps[name] = {"seconds": round(now - since, 1), "memory_gb": (rss_bytes() - before) / 1e9}
         return now
 
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         output, start = Path(folder) / "out", time.perf_counter()
         sources = [source(number) for number in range(images)]
         at = step("paths", start)
@@ -100,8 +101,8 @@ def feed(images: int, json_file: Path | None) -> None:
 
     runs = []
     for jobs_a_block in (1, ray_engine.MOST_JOBS):
-        ray_engine.jobs_a_block = lambda _, count=jobs_a_block: count
-        runs.append({"jobs_a_block": jobs_a_block, **fed(images)})
+        with patch.object(ray_engine, "jobs_a_block", return_value=jobs_a_block):
+            runs.append({"jobs_a_block": jobs_a_block, **fed(images)})
         click.echo(runs[-1])
     write({"images": images, "blocks_a_data_set": ray_engine.BLOCKS, "runs": runs}, json_file)
 

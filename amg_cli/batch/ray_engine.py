@@ -188,7 +188,7 @@ class _Run:
                 start = end
         except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as error:
             check()  # it may be what an interrupt was turned into
-            raise _broken(_reason(error)) from error
+            raise _broken(_lines(error)[-1]) from error  # which names what was raised first
         finally:
             feed.close()
 
@@ -288,7 +288,8 @@ def _cluster(engine: RayEngine, work: Work) -> Iterator[None]:
                 ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
         except (RuntimeError, ValueError, OSError) as error:
             check()
-            raise DeviceError(f"Ray at {address}", _reason(error), "check `ray_address`") from error
+            cause = getattr(error, "strerror", None) or _lines(error)[0]
+            raise DeviceError(f"Ray at {address}", cause, "check `ray_address`") from error
         if address == LOCAL:
             _check_fits(ray, engine)
         with warnings.catch_warnings():
@@ -357,7 +358,7 @@ def _broken(cause: str) -> AmgError:
     return AmgError(CLUSTER, cause, "what is done is kept; the same command goes on from here")
 
 
-def _reason(error: BaseException) -> str:
-    """The last line of what Ray says, which names what was raised first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _lines(error: BaseException) -> list[str]:
+    """What an error of Ray's says, which may be pages; at least its name."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return [line for line in lines if line] or [type(error).__name__]
