@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from amg_cli.batch.commit import committed
-from amg_cli.batch.inputs import find_sources
 from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import read_image
+from amg_cli.batch.sources.inputs import find_sources
 from amg_cli.core import rle as rle_codec
 from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.core.mask import Mask

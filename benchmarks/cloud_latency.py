@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from amg_cli.batch.images import discover
+from amg_cli.batch.sources.images import discover
 
 sys.path.insert(0, str(Path(__file__).parent))  # as where a script of this folder is started
 from side_by_side import machine, timed_run

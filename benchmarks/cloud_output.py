@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from amg_cli.batch.images import discover
+from amg_cli.batch.sources.images import discover
 from tests.object_store import Store, object_store
 
 sys.path.insert(0, str(Path(__file__).parent))  # as where a script of this folder is started

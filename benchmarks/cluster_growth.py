@@ -59,8 +59,8 @@ def main() -> None:
 @JSON
 def plan(images: int, json_file: Path | None) -> None:
     """List made-up paths as a run does."""
-    from amg_cli.batch.images import Source
     from amg_cli.batch.run import Plan, Run
+    from amg_cli.batch.sources.images import Source
 
     def source(number: int) -> Source:
         relative = f"{number // FILES_A_FOLDER:05}/photo_{number:08}.jpg"
@@ -97,7 +97,7 @@ def plan(images: int, json_file: Path | None) -> None:
 @JSON
 def feed(images: int, json_file: Path | None) -> None:
     """Send made-up paths through Ray and back, one a block and as many as a large cluster has."""
-    from amg_cli.batch import ray_engine
+    from amg_cli.batch.engines import ray as ray_engine
 
     runs = []
     for jobs_a_block in (1, ray_engine.MOST_JOBS):
@@ -109,10 +109,10 @@ def feed(images: int, json_file: Path | None) -> None:
 
 def fed(images: int) -> dict[str, Any]:
     """The way of made-up paths, from the first outcome on."""
+    from amg_cli.batch.engines.local import Work
+    from amg_cli.batch.engines.ray import RayEngine, run_on_ray
     from amg_cli.batch.image_tasks import Everything
     from amg_cli.batch.job import Job
-    from amg_cli.batch.local import Work
-    from amg_cli.batch.ray_engine import RayEngine, run_on_ray
     from amg_cli.core.config import GenerationConfig
     from amg_cli.weights.loading import load_model
 
@@ -154,7 +154,7 @@ def cost(
     folder: Path, rounds: int, few: int, only: tuple[str, ...], json_file: Path | None
 ) -> None:
     """Time `amg` with nano over a folder, by workers and by actors."""
-    from amg_cli.batch.images import discover
+    from amg_cli.batch.sources.images import discover
 
     images = [source.path for source in discover([folder], recursive=False)]
     ways = {

@@ -19,7 +19,7 @@ from typing import Any
 import click
 from side_by_side import Contender, amg, contenders_vit_t, machine, summary, timed_run
 
-from amg_cli.batch.images import discover
+from amg_cli.batch.sources.images import discover
 
 REFERENCE = "mobilesam-mirror"
 

@@ -27,9 +27,9 @@ import torch
 
 from amg_cli import Candidates, GenerationConfig, load_model, propose
 from amg_cli.batch.convert import Wanted, write_results
+from amg_cli.batch.engines.local import Work, run
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
-from amg_cli.batch.local import Work, run
 from amg_cli.batch.reading import read_image
 from amg_cli.batch.selecting import selected
 from amg_cli.core.errors import ImageError

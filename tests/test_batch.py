@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amg_cli.batch.commit import committed
+from amg_cli.batch.engines.local import Work, run
 from amg_cli.batch.image_tasks import Everything
-from amg_cli.batch.inputs import find_sources
 from amg_cli.batch.job import Job
-from amg_cli.batch.local import Work, run
 from amg_cli.batch.naming import Names, output_names, why_renamed
+from amg_cli.batch.sources.inputs import find_sources
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError, InputError, OutputExistsError
 from amg_cli.formats import reference_rle

@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 import pytest
 
-from amg_cli.batch import copies, fetching
-from amg_cli.batch.address import located
-from amg_cli.batch.engine import run_on
+from amg_cli.batch.engines.choice import run_on
+from amg_cli.batch.engines.local import Work
+from amg_cli.batch.engines.workers import Engine
 from amg_cli.batch.image_tasks import Everything
-from amg_cli.batch.images import discover
-from amg_cli.batch.inputs import arriving_sources, far_shards, find_sources
-from amg_cli.batch.local import Work
 from amg_cli.batch.reading import Reading, read_picture
 from amg_cli.batch.run import Plan, Run
-from amg_cli.batch.shards import expanded, images_in, images_in_all
-from amg_cli.batch.workers import Engine
+from amg_cli.batch.sources import copies, fetching
+from amg_cli.batch.sources.address import located
+from amg_cli.batch.sources.images import discover
+from amg_cli.batch.sources.inputs import arriving_sources, far_shards, find_sources
+from amg_cli.batch.sources.shards import expanded, images_in, images_in_all
 from amg_cli.core.errors import InputError
 from tests.command import AMG, FEW_POINTS, SMALL_MODEL, files_under, save
 from tests.object_store import one_object_store, store  # noqa: F401 - fixtures
@@ -203,7 +203,7 @@ def test_an_object_that_is_too_large_is_not_even_asked_for(bucket, go):
 
 
 def test_a_server_that_only_refuses_fails_each_image(bucket, go, monkeypatch):
-    monkeypatch.setattr("amg_cli.batch.remote.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("amg_cli.batch.cloud.remote.FIRST_WAIT_S", 0.01)
     urls = f"{bucket.endpoint}/bucket/photos/a.png\n{bucket.endpoint}/bucket/photos/b.png"
     web = list(arriving_sources(io.BytesIO(urls.encode()), null=False))
     bucket.network.share_503, bucket.network.only = 1, "GET a.png"

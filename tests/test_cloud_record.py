@@ -7,13 +7,14 @@ from contextlib import suppress
 
 import pytest
 
-from amg_cli.batch import remote_holder, tail
+from amg_cli.batch.cloud import holder as remote_holder
+from amg_cli.batch.cloud import tail
+from amg_cli.batch.cloud.holder import RemoteHolder
+from amg_cli.batch.cloud.mirror import Mirror
+from amg_cli.batch.cloud.place import Place, UploadError
+from amg_cli.batch.cloud.record_store import RecordStore
+from amg_cli.batch.cloud.tail import Tail
 from amg_cli.batch.holding import this_process
-from amg_cli.batch.mirror import Mirror
-from amg_cli.batch.place import Place, UploadError
-from amg_cli.batch.record_store import RecordStore
-from amg_cli.batch.remote_holder import RemoteHolder
-from amg_cli.batch.tail import Tail
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.manifest import FOLDER, IMAGES, Entry, Shard, read_entries, values_of
 from amg_cli.formats.parts import JoinedFile, join_parts, lines_of, part_name, parts_of

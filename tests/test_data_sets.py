@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from amg_cli.batch.address import located
-from amg_cli.batch.data_sets import Columns
-from amg_cli.batch.fetch_one import fetch
-from amg_cli.batch.inputs import find_sources
+from amg_cli.batch.sources.address import located
+from amg_cli.batch.sources.data_sets import Columns
+from amg_cli.batch.sources.fetch_one import fetch
+from amg_cli.batch.sources.inputs import find_sources
 from amg_cli.core.errors import ImageError, InputError
 from tests.command import save
 from tests.object_store import one_object_store, store  # noqa: F401 - fixtures

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from amg_cli.batch.detections import Detections
-from amg_cli.batch.images import Source, discover
+from amg_cli.batch.sources.images import Source, discover
 from amg_cli.core.errors import InputError
 from tests.conftest import shared
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from amg_cli.batch import decoding
-from amg_cli.batch.images import IMAGE_SUFFIXES, Source, discover
 from amg_cli.batch.integrity import find_fault
 from amg_cli.batch.reading import read_image
+from amg_cli.batch.sources.images import IMAGE_SUFFIXES, Source, discover
 from amg_cli.core.errors import ImageError, InputError
 from tests.conftest import shared
 from tests.image_bytes import (

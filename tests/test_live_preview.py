@@ -11,9 +11,9 @@ import pytest
 
 from amg_cli import draw
 from amg_cli.batch import live_preview
-from amg_cli.batch.images import discover
 from amg_cli.batch.live_preview import LivePreview, check_preview
 from amg_cli.batch.reading import Reading, read_image
+from amg_cli.batch.sources.images import discover
 from amg_cli.core import rle
 from amg_cli.core.errors import OutputError
 from amg_cli.core.mask import Mask

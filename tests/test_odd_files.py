@@ -13,11 +13,11 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from amg_cli.batch.images import discover
-from amg_cli.batch.inputs import find_sources
 from amg_cli.batch.integrity import AGAIN
 from amg_cli.batch.naming import output_names
 from amg_cli.batch.reading import read_image
+from amg_cli.batch.sources.images import discover
+from amg_cli.batch.sources.inputs import find_sources
 from amg_cli.core.errors import ImageError, InputError
 from tests.command import AMG, FEW_POINTS, SMALL_MODEL, files_under
 from tests.image_bytes import encoded
@@ -142,8 +142,9 @@ def open_folder() -> Iterator[Path]:
 AS_NOBODY = """
 import dataclasses, os, sys, types
 from pathlib import Path
-from amg_cli.batch import image_tasks, local
-from amg_cli.batch.images import discover
+from amg_cli.batch import image_tasks
+from amg_cli.batch.engines import local
+from amg_cli.batch.sources.images import discover
 from amg_cli.batch.reading import read_image
 from amg_cli.batch.job import Job
 from amg_cli.core.config import GenerationConfig

@@ -15,12 +15,12 @@ from pathlib import Path
 import cv2
 import pytest
 
-from amg_cli.batch import ray_actor
+from amg_cli.batch.engines import ray_actor
+from amg_cli.batch.engines.local import Work, run
+from amg_cli.batch.engines.ray import RayEngine, run_on_ray
+from amg_cli.batch.engines.ray_actor import MOST_TRIES, Desk, Setup
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
-from amg_cli.batch.local import Work, run
-from amg_cli.batch.ray_actor import MOST_TRIES, Desk, Setup
-from amg_cli.batch.ray_engine import RayEngine, run_on_ray
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import DeviceError, InputError
 from amg_cli.core.version import __version__

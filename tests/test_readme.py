@@ -6,7 +6,7 @@ import sys
 
 from click.testing import CliRunner
 
-from amg_cli.batch.images import IMAGE_SUFFIXES
+from amg_cli.batch.sources.images import IMAGE_SUFFIXES
 from amg_cli.cli.main import main
 from benchmarks import tables
 from tests.conftest import REPOSITORY

@@ -7,7 +7,14 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from amg_cli.batch.remote import errors_of, file_system, is_url, path_in, retried, without_secrets
+from amg_cli.batch.cloud.remote import (
+    errors_of,
+    file_system,
+    is_url,
+    path_in,
+    retried,
+    without_secrets,
+)
 from amg_cli.cli.options import InputPath
 from amg_cli.core.errors import InputError
 from tests.object_store import one_object_store, store  # noqa: F401 - fixtures
@@ -66,7 +73,7 @@ def said(url, call):
 
 
 def test_the_server_answers_in_one_line_each(store, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("amg_cli.batch.remote.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("amg_cli.batch.cloud.remote.FIRST_WAIT_S", 0.01)
     store.bucket("photos")
     store.put("photos", "a.jpg", b"abc" * 1000)
     fs, path = file_system("s3://photos/a.jpg")
@@ -114,7 +121,7 @@ def test_an_unknown_kind_of_address_is_said():
 @pytest.mark.parametrize("package", ["fsspec", "s3fs"])
 def test_what_is_not_installed_is_named_with_its_extra(package):
     without = f"import sys; sys.modules['{package}'] = None"  # as Python has it where there is none
-    code = f"{without}; from amg_cli.batch.remote import file_system; file_system('s3://b/a.jpg')"
+    code = f"{without}; from amg_cli.batch.cloud.remote import file_system; file_system('s3://b/a.jpg')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stderr.splitlines()[-1] == (
         "amg_cli.core.errors.InputError: s3://b/a.jpg: addresses of s3:// need a library that is "

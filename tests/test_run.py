@@ -8,14 +8,14 @@ from pathlib import Path, PurePath
 import cv2
 import pytest
 
+from amg_cli.batch.engines.local import Work, run
 from amg_cli.batch.image_tasks import Everything
-from amg_cli.batch.images import Source, discover
-from amg_cli.batch.inputs import arriving_sources, listed_sources
 from amg_cli.batch.job import Outcome
-from amg_cli.batch.local import Work, run
 from amg_cli.batch.manifest import Manifest
 from amg_cli.batch.merge import merge
 from amg_cli.batch.run import Plan, Run, preview
+from amg_cli.batch.sources.images import Source, discover
+from amg_cli.batch.sources.inputs import arriving_sources, listed_sources
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ImageError, InputError, OutputError
 from amg_cli.formats.manifest import Shard, read_entries, read_records

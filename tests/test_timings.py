@@ -8,7 +8,7 @@ import cv2
 import pytest
 
 from amg_cli import GenerationConfig, generate
-from amg_cli.batch import local
+from amg_cli.batch.engines import local
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
 from amg_cli.cli.timings import one_image, whole_run

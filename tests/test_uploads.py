@@ -8,12 +8,12 @@ import time
 import cv2
 import pytest
 
+from amg_cli.batch.cloud.place import Place
+from amg_cli.batch.cloud.uploads import IMAGES_AT_ONCE
+from amg_cli.batch.engines.local import Work, attempt, run
+from amg_cli.batch.engines.workers import Engine, run_in_workers
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
-from amg_cli.batch.local import Work, attempt, run
-from amg_cli.batch.place import Place
-from amg_cli.batch.uploads import IMAGES_AT_ONCE
-from amg_cli.batch.workers import Engine, run_in_workers
 from amg_cli.core.config import GenerationConfig
 from amg_cli.formats import reference_rle
 from tests.object_store import one_object_store, store  # noqa: F401 - fixtures

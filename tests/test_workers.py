@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from amg_cli.batch.cores import choose_threads, nb_cores
-from amg_cli.batch.engine import choose_engine
+from amg_cli.batch.engines.choice import choose_engine
+from amg_cli.batch.engines.local import Work, run
+from amg_cli.batch.engines.workers import AHEAD, END_S, Engine, _Pool, run_in_workers
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
-from amg_cli.batch.local import Work, run
-from amg_cli.batch.workers import AHEAD, END_S, Engine, _Pool, run_in_workers
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import InputError
 from amg_cli.core.interrupts import Interrupted, signals_raise
@@ -227,7 +227,7 @@ def test_workers_and_threads_share_the_cores(tiny_model, monkeypatch):
     assert choose_engine(tiny_model, CPU, 1, None, 1).workers == 1
     assert choose_engine(tiny_model, CPU, cores, None, 100).workers == 1
     assert choose_engine(tiny_model, CPU, 1, 7, 100).workers == 7
-    monkeypatch.setattr("amg_cli.batch.engine.available_bytes", lambda: 0.5e9)
+    monkeypatch.setattr("amg_cli.batch.engines.choice.available_bytes", lambda: 0.5e9)
     assert choose_engine(tiny_model, CPU, 1, None, 100).workers == 1
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import torch
 
-from amg_cli.batch.images import discover
+from amg_cli.batch.sources.images import discover
 from amg_cli.cli.process import keep_memory
 from amg_cli.models.devices import find_device
 from amg_cli.models.sam import Sam

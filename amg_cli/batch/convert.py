@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from amg_cli.batch.address import located
+from amg_cli.batch.cloud.remote import is_url
 from amg_cli.batch.commit import check_writable
-from amg_cli.batch.images import IMAGE_SUFFIXES
 from amg_cli.batch.naming import Names
 from amg_cli.batch.reading import Reading, read_image, read_picture
-from amg_cli.batch.remote import is_url
 from amg_cli.batch.run import Plan
+from amg_cli.batch.sources.address import located
+from amg_cli.batch.sources.images import IMAGE_SUFFIXES
 from amg_cli.batch.writing import (
     cannot_write,
     check_free,

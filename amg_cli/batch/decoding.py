@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.batch.address import Address
 from amg_cli.batch.decoder_lines import damage, taken_from_stderr
 from amg_cli.batch.headers import image_format, is_16_bit, still_png
 from amg_cli.batch.integrity import AGAIN, Fault
+from amg_cli.batch.sources.address import Address
 from amg_cli.core.errors import ImageError
 
 NO_MEMORY = Fault("not enough memory to decode it", "make it smaller")

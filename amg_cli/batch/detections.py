@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from amg_cli.batch.detection_files import Columns, DataSet, read_columns, reading
 from amg_cli.batch.image_names import ImageNames
-from amg_cli.batch.images import Source
+from amg_cli.batch.sources.images import Source
 from amg_cli.core.errors import ImageError, in_short
 
 _CHUNK_BYTES = 1 << 20

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import PurePath, PurePosixPath
 
-from amg_cli.batch.images import IMAGE_SUFFIXES, Source
+from amg_cli.batch.sources.images import IMAGE_SUFFIXES, Source
 
 _SEVERAL = -1  # in place of an image's index, where it could be two
 

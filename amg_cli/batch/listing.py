@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from amg_cli.batch.address import is_gone
-from amg_cli.batch.images import Source
 from amg_cli.batch.naming import Names
+from amg_cli.batch.sources.address import is_gone
+from amg_cli.batch.sources.images import Source
 from amg_cli.formats.manifest import Entry
 
 

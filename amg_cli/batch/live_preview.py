@@ -9,10 +9,10 @@ from pathlib import Path
 
 import cv2
 
-from amg_cli.batch.address import located
 from amg_cli.batch.commit import check_writable, committed
-from amg_cli.batch.images import Source
 from amg_cli.batch.reading import Reading, read_picture
+from amg_cli.batch.sources.address import located
+from amg_cli.batch.sources.images import Source
 from amg_cli.core.drawing import draw_within
 from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
 from amg_cli.formats.pictures import save_rgb

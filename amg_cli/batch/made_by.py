@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amg_cli.batch.local import Work
+from amg_cli.batch.engines.local import Work
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import OutputError
 from amg_cli.models.onnx import OnnxEncoder

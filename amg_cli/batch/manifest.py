@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 from amg_cli.batch.holding import held_alone, holder_beside
-from amg_cli.batch.images import Source
 from amg_cli.batch.listing import Listing
+from amg_cli.batch.sources.images import Source
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.core.version import __version__
 from amg_cli.formats.manifest import (

@@ -9,9 +9,9 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from amg_cli.batch.cloud.mirror import Mirror
 from amg_cli.batch.commit import committed
 from amg_cli.batch.manifest import Manifest
-from amg_cli.batch.mirror import Mirror
 from amg_cli.batch.run import Plan, Run, differences
 from amg_cli.batch.writing import cannot_write
 from amg_cli.core.errors import InputError

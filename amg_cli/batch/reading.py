@@ -16,9 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from amg_cli.batch.address import Address
 from amg_cli.batch.decoding import NO_MEMORY, decode
-from amg_cli.batch.fetch_one import fetch, look_up_facts
 from amg_cli.batch.integrity import (
     MAX_PIXELS,
     Fault,
@@ -26,6 +24,8 @@ from amg_cli.batch.integrity import (
     find_excess,
     find_fault,
 )
+from amg_cli.batch.sources.address import Address
+from amg_cli.batch.sources.fetch_one import fetch, look_up_facts
 from amg_cli.core.errors import ImageError, reason
 
 _SPECIAL_FILES = {

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from amg_cli.batch.address import Facts
+from amg_cli.batch.cloud.mirror import Mirror
+from amg_cli.batch.cloud.place import Place, UploadError
 from amg_cli.batch.commit import check_writable, recover
-from amg_cli.batch.images import Source
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.listing import Listing
 from amg_cli.batch.manifest import Manifest
-from amg_cli.batch.mirror import Mirror
-from amg_cli.batch.objects import with_facts
-from amg_cli.batch.place import Place, UploadError
+from amg_cli.batch.sources.address import Facts
+from amg_cli.batch.sources.images import Source
+from amg_cli.batch.sources.objects import with_facts
 from amg_cli.batch.writing import cannot_write, make_folder, write_run_files
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.format import FormatOptions, ImageFormat, RunFormat, used_options

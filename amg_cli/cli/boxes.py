@@ -27,8 +27,8 @@ from amg_cli.cli.words import log_as
 if TYPE_CHECKING:
     from amg_cli.batch.detections import Detections
     from amg_cli.batch.image_tasks import InBoxes
-    from amg_cli.batch.images import Source
     from amg_cli.batch.job import Job
+    from amg_cli.batch.sources.images import Source
     from amg_cli.core.errors import ImageError
 
 EPILOG = """\b

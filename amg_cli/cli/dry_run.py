@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from amg_cli.batch.images import Source
 from amg_cli.batch.run import Plan, preview
+from amg_cli.batch.sources.images import Source
 from amg_cli.cli.figures import duration
 from amg_cli.cli.run_task import RunTask
 from amg_cli.cli.words import say
@@ -44,7 +44,7 @@ def _seconds_an_image(
 ) -> tuple[float, int]:
     """The mean of a few images, done at once by as many workers as a run has, and their number."""
     engine, work = local_engine_and_work(values, plan, task, len(to_do))
-    from amg_cli.batch.engine import run_on
+    from amg_cli.batch.engines.choice import run_on
     from amg_cli.batch.job import Job
 
     tried = to_do[:: -(-len(to_do) // (TRIED * engine.workers))]

@@ -189,8 +189,8 @@ def _prompt(values: dict[str, Any], model: Sam, scorer: CocoScorer) -> None:
 
 def _generate(values: dict[str, Any], model: Sam, cases: Sequence[Case], folder: Path) -> int:
     """Masks of each case into `folder`, but for those that are there. -> the exit code."""
+    from amg_cli.batch.engines.local import Work, run
     from amg_cli.batch.image_tasks import Everything
-    from amg_cli.batch.local import Work, run
     from amg_cli.batch.made_by import claim, maker_of
     from amg_cli.formats import reference_rle
 
@@ -269,7 +269,7 @@ def _image(values: dict[str, Any], case: Case) -> Any:
 
 def _image_path(values: dict[str, Any], case: Case) -> Path:
     """The file of a case's image, whose suffix the truth may not know."""
-    from amg_cli.batch.images import IMAGE_SUFFIXES
+    from amg_cli.batch.sources.images import IMAGE_SUFFIXES
 
     folder = values["images"] or values["truth"].parent / "images"
     path = folder / case.file_name

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from amg_cli.batch.remote import is_url, scheme_of
+from amg_cli.batch.cloud.remote import is_url, scheme_of
 
 if TYPE_CHECKING:
-    from amg_cli.batch.mirror import Mirror
+    from amg_cli.batch.cloud.mirror import Mirror
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def in_place(values: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mir
         raise click.UsageError("--view needs a folder of this disk to write to")
     if scheme_of(url) == "memory" and values["workers"] != 1:
         raise click.UsageError("memory:// is of one process: give --workers 1")
-    from amg_cli.batch.mirror import Mirror
+    from amg_cli.batch.cloud.mirror import Mirror
 
     holding = Mirror.looked_at if values["dry_run"] else Mirror.held
     with holding(url, values["shard"]) as mirror:

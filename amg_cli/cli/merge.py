@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amg_cli.batch.remote import is_url
+from amg_cli.batch.cloud.remote import is_url
 from amg_cli.cli.options import PLACE
 from amg_cli.cli.words import say
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
 
 if TYPE_CHECKING:
-    from amg_cli.batch.mirror import Mirror
+    from amg_cli.batch.cloud.mirror import Mirror
 
 MOST_NAMES = 20  # of missing images, before they are only counted
 
@@ -66,7 +66,7 @@ def _here(url: object) -> Iterator[Mirror | None]:
     if url is None:
         yield None
         return
-    from amg_cli.batch.mirror import Mirror
+    from amg_cli.batch.cloud.mirror import Mirror
     from amg_cli.formats.manifest import Shard
 
     with Mirror.held(str(url), Shard(), whole=True) as mirror:

@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 
 import click
 
-from amg_cli.batch.remote import is_url, scheme_of, without_secrets
+from amg_cli.batch.cloud.remote import is_url, scheme_of, without_secrets
 from amg_cli.cli.words import option_name
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import ConfigError, InputError, OutputError

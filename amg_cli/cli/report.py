@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from amg_cli.batch.images import Source
 from amg_cli.batch.job import Outcome
 from amg_cli.batch.naming import why_renamed
 from amg_cli.batch.run import Plan
+from amg_cli.batch.sources.images import Source
 from amg_cli.cli.figures import duration
 from amg_cli.cli.timings import one_image, whole_run
 from amg_cli.cli.words import say, warn

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from amg_cli.batch.image_tasks import Task
-    from amg_cli.batch.images import Source
     from amg_cli.batch.job import Job
+    from amg_cli.batch.sources.images import Source
     from amg_cli.core.errors import AmgError
 
 

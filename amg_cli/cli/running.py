@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from amg_cli.batch.cores import choose_threads
-from amg_cli.batch.data_sets import Columns
-from amg_cli.batch.inputs import (
+from amg_cli.batch.naming import plain_name
+from amg_cli.batch.run import Plan, Run, Status
+from amg_cli.batch.sources.data_sets import Columns
+from amg_cli.batch.sources.inputs import (
     Sources,
     arriving_sources,
     far_shards,
     find_sources,
     listed_sources,
 )
-from amg_cli.batch.naming import plain_name
-from amg_cli.batch.run import Plan, Run, Status
-from amg_cli.batch.shards import images_in_all
+from amg_cli.batch.sources.shards import images_in_all
 from amg_cli.cli.engine_options import on_ray
 from amg_cli.cli.format_options import given_options
 from amg_cli.cli.in_place import in_place
@@ -40,10 +40,10 @@ from amg_cli.formats.manifest import Entry, read_settings
 from amg_cli.weights.identity import weights_sha256
 
 if TYPE_CHECKING:
-    from amg_cli.batch.images import Source
+    from amg_cli.batch.cloud.mirror import Mirror
     from amg_cli.batch.job import Job, Outcome
     from amg_cli.batch.live_preview import LivePreview
-    from amg_cli.batch.mirror import Mirror
+    from amg_cli.batch.sources.images import Source
 
 GO_ON = "finished images are kept; the same command goes on from here"
 
@@ -165,7 +165,7 @@ def _outcomes(
 ) -> Generator[Outcome, None, None]:
     """What becomes of the jobs, which the model is loaded for. total: None for not known yet."""
     engine, work = engine_and_work(values, plan, task, total)
-    from amg_cli.batch.engine import run_on
+    from amg_cli.batch.engines.choice import run_on
 
     return run_on(engine, jobs, work)
 

@@ -13,10 +13,10 @@ from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.run_task import RunTask
 
 if TYPE_CHECKING:
-    from amg_cli.batch.local import Work
-    from amg_cli.batch.ray_engine import RayEngine
+    from amg_cli.batch.engines.local import Work
+    from amg_cli.batch.engines.ray import RayEngine
+    from amg_cli.batch.engines.workers import Engine
     from amg_cli.batch.run import Plan
-    from amg_cli.batch.workers import Engine
 
 
 def engine_and_work(
@@ -33,7 +33,7 @@ def local_engine_and_work(
 ) -> tuple[Engine, Work]:
     """Those of this machine's processes."""
     # These load torch, which --help, usage errors and a run with nothing left must not wait for.
-    from amg_cli.batch.engine import choose_engine
+    from amg_cli.batch.engines.choice import choose_engine
     from amg_cli.models.compiled import check_compilable
     from amg_cli.models.devices import find_devices
 
@@ -51,7 +51,7 @@ def local_engine_and_work(
 
 def _work(values: Mapping[str, Any], plan: Plan, task: RunTask, device: str) -> Work:
     """What is done with each image, by a model that is loaded on a device."""
-    from amg_cli.batch.local import Work
+    from amg_cli.batch.engines.local import Work
     from amg_cli.models.devices import set_threads
 
     options = ModelOptions.of(values)
@@ -73,8 +73,8 @@ def _on_ray(values: Mapping[str, Any], plan: Plan, task: RunTask) -> tuple[RayEn
     """The model is loaded here, on the CPU, and goes to the actors' devices by Ray."""
     import torch
 
+    from amg_cli.batch.engines.ray import RayEngine
     from amg_cli.batch.manifest import holder_file
-    from amg_cli.batch.ray_engine import RayEngine
     from amg_cli.models.devices import find_precision
     from amg_cli.models.modes import Modes
 

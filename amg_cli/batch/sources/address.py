@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from amg_cli.batch.remote import is_url, path_in
+from amg_cli.batch.cloud.remote import is_url, path_in
 
 _ROW = re.compile(r"row://(.*)/(\d+)/(\d+)::(.*)", re.DOTALL)
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from amg_cli.batch.address import Address
+from amg_cli.batch.cloud.place import Place
+from amg_cli.batch.cloud.uploads import Uploads
 from amg_cli.batch.commit import committed
 from amg_cli.batch.image_tasks import Found, Task
 from amg_cli.batch.job import FileFacts, Job, Outcome
-from amg_cli.batch.place import Place
 from amg_cli.batch.reading import Picture, Reading, read_picture
-from amg_cli.batch.uploads import Uploads
+from amg_cli.batch.sources.address import Address
 from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
 from amg_cli.core.interrupts import check
 from amg_cli.core.timings import collect, timed

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from amg_cli.batch.place import AT_ONCE, GO_ON, Place, at_once, make_folders
-from amg_cli.batch.remote import errors_of, retried
+from amg_cli.batch.cloud.place import AT_ONCE, GO_ON, Place, at_once, make_folders
+from amg_cli.batch.cloud.remote import errors_of, retried
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.manifest import FOLDER
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from amg_cli.batch.cloud.place import Place
 from amg_cli.batch.job import Outcome
-from amg_cli.batch.place import Place
 
 IMAGES_AT_ONCE = 8  # of one process, whose outputs are sent at one time
 

@@ -164,8 +164,8 @@ class Actor:
         import ray
 
         from amg_cli.batch.commit import recover
+        from amg_cli.batch.engines.local import attempt
         from amg_cli.batch.job import Outcome
-        from amg_cli.batch.local import attempt
         from amg_cli.core.errors import ImageError
 
         tries = ray.get(self._desk.begin.remote(number))

@@ -38,10 +38,10 @@ from typing import Any, NoReturn
 
 import torch
 
+from amg_cli.batch.cloud.uploads import Uploads
+from amg_cli.batch.engines.local import Work, made
 from amg_cli.batch.job import Job, Outcome
-from amg_cli.batch.local import Work, made
 from amg_cli.batch.reading import Reading, look_ahead
-from amg_cli.batch.uploads import Uploads
 from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.core.interrupts import (
     SIGNALS,

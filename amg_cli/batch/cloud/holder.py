@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from amg_cli.batch.cloud.record_store import RecordStore
 from amg_cli.batch.holding import held_error, holder_of, may_be_alive, this_process
-from amg_cli.batch.record_store import RecordStore
 from amg_cli.core.errors import OutputError
 from amg_cli.core.interrupts import check
 

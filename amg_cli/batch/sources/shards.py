@@ -15,11 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path, PurePath
 
-from amg_cli.batch.address import Facts, Place
-from amg_cli.batch.copies import new_copy
-from amg_cli.batch.images import IMAGE_SUFFIXES, Source
-from amg_cli.batch.objects import as_relative
-from amg_cli.batch.remote import (
+from amg_cli.batch.cloud.remote import (
     errors_of,
     file_system,
     is_url,
@@ -27,6 +23,10 @@ from amg_cli.batch.remote import (
     retried,
     without_secrets,
 )
+from amg_cli.batch.sources.address import Facts, Place
+from amg_cli.batch.sources.copies import new_copy
+from amg_cli.batch.sources.images import IMAGE_SUFFIXES, Source
+from amg_cli.batch.sources.objects import as_relative
 from amg_cli.core.errors import InputError, reason
 
 SUFFIX = ".tar"

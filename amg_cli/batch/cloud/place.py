@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from amg_cli.batch.cloud.remote import errors_of, file_system, retried, without_secrets
 from amg_cli.batch.job import Outcome
-from amg_cli.batch.remote import errors_of, file_system, retried, without_secrets
 from amg_cli.core.errors import AmgError, ImageError, OutputError
 
 AT_ONCE = 32  # files of one image, or parts of a record, that are sent at one time

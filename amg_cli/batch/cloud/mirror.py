@@ -21,11 +21,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from amg_cli.batch.cloud.holder import RemoteHolder
+from amg_cli.batch.cloud.place import AT_ONCE, Place, UploadError
+from amg_cli.batch.cloud.record_store import RecordStore
+from amg_cli.batch.cloud.tail import Tail
 from amg_cli.batch.holding import held_alone
-from amg_cli.batch.place import AT_ONCE, Place, UploadError
-from amg_cli.batch.record_store import RecordStore
-from amg_cli.batch.remote_holder import RemoteHolder
-from amg_cli.batch.tail import Tail
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.formats.manifest import FOLDER, IMAGES, Shard, read_entries
 from amg_cli.formats.parts import join_parts, part_name, split_name

@@ -17,13 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from amg_cli.batch.address import Address
-from amg_cli.batch.copies import new_copy, remove_copies
-from amg_cli.batch.fetch_one import fetch, look_up_facts
 from amg_cli.batch.integrity import AGAIN, find_excess
 from amg_cli.batch.job import Job, Outcome
-from amg_cli.batch.objects import AT_ONCE
 from amg_cli.batch.reading import Reading
+from amg_cli.batch.sources.address import Address
+from amg_cli.batch.sources.copies import new_copy, remove_copies
+from amg_cli.batch.sources.fetch_one import fetch, look_up_facts
+from amg_cli.batch.sources.objects import AT_ONCE
 from amg_cli.core.errors import AmgError, ImageError, reason
 
 AHEAD = 2 * AT_ONCE  # jobs that are begun to be fetched before the first of them is asked for

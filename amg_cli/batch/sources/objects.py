@@ -12,9 +12,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import PurePath
 from typing import Any
 
-from amg_cli.batch.address import Facts
-from amg_cli.batch.images import IMAGE_SUFFIXES, Source
-from amg_cli.batch.remote import (
+from amg_cli.batch.cloud.remote import (
     errors_of,
     file_system,
     is_url,
@@ -23,6 +21,8 @@ from amg_cli.batch.remote import (
     scheme_of,
     without_secrets,
 )
+from amg_cli.batch.sources.address import Facts
+from amg_cli.batch.sources.images import IMAGE_SUFFIXES, Source
 from amg_cli.core.errors import InputError
 from amg_cli.formats.manifest import Entry, Record
 

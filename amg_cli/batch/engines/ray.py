@@ -27,9 +27,9 @@ from typing import Any
 
 from amg_cli.batch.commit import recover
 from amg_cli.batch.decoder_lines import taken_from_stderr
+from amg_cli.batch.engines.local import Work
+from amg_cli.batch.engines.ray_actor import Actor, Answer, Desk, Setup, pieces_at
 from amg_cli.batch.job import Job, Outcome
-from amg_cli.batch.local import Work
-from amg_cli.batch.ray_actor import Actor, Answer, Desk, Setup, pieces_at
 from amg_cli.core.errors import AmgError, DeviceError, InputError
 from amg_cli.core.interrupts import SIGNALS, check
 from amg_cli.core.version import __version__

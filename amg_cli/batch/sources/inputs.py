@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from amg_cli.batch.data_sets import (
+from amg_cli.batch.cloud.remote import is_url, path_in, without_secrets
+from amg_cli.batch.sources.data_sets import (
     Columns,
     is_saved,
     is_table,
@@ -19,10 +20,9 @@ from amg_cli.batch.data_sets import (
     rows_of_files,
     rows_of_saved,
 )
-from amg_cli.batch.images import IMAGE_SUFFIXES, Source, discover
-from amg_cli.batch.objects import files_in, object_source, objects_at
-from amg_cli.batch.remote import is_url, path_in, without_secrets
-from amg_cli.batch.shards import expanded, images_in, is_shard
+from amg_cli.batch.sources.images import IMAGE_SUFFIXES, Source, discover
+from amg_cli.batch.sources.objects import files_in, object_source, objects_at
+from amg_cli.batch.sources.shards import expanded, images_in, is_shard
 from amg_cli.core.errors import ConfigError, InputError, reason
 
 _PIECE = 2**16

@@ -6,12 +6,12 @@ import os
 import threading
 from typing import Any
 
-from amg_cli.batch.address import Address, Facts, Place
-from amg_cli.batch.data_sets import Rows
+from amg_cli.batch.cloud.remote import errors_of, file_system, retried, scheme_of
 from amg_cli.batch.decoding import NO_MEMORY
-from amg_cli.batch.objects import facts_of
-from amg_cli.batch.remote import errors_of, file_system, retried, scheme_of
-from amg_cli.batch.shards import file_of
+from amg_cli.batch.sources.address import Address, Facts, Place
+from amg_cli.batch.sources.data_sets import Rows
+from amg_cli.batch.sources.objects import facts_of
+from amg_cli.batch.sources.shards import file_of
 from amg_cli.core.errors import ImageError, InputError, reason
 
 

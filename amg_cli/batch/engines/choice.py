@@ -7,11 +7,11 @@ from collections.abc import Generator, Iterable, Sequence
 import torch
 
 from amg_cli.batch.cores import available_bytes, nb_cores
-from amg_cli.batch.fetching import fetching
+from amg_cli.batch.engines.local import Work, run
+from amg_cli.batch.engines.ray import RayEngine, run_on_ray
+from amg_cli.batch.engines.workers import Engine, run_in_workers
 from amg_cli.batch.job import Job, Outcome
-from amg_cli.batch.local import Work, run
-from amg_cli.batch.ray_engine import RayEngine, run_on_ray
-from amg_cli.batch.workers import Engine, run_in_workers
+from amg_cli.batch.sources.fetching import fetching
 from amg_cli.models.configs import VitConfig
 from amg_cli.models.devices import is_cpu, set_threads
 from amg_cli.models.onnx import OnnxDecoder, OnnxEncoder

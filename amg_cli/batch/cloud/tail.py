@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from amg_cli.batch.record_store import RecordStore
+from amg_cli.batch.cloud.record_store import RecordStore
 from amg_cli.formats.manifest import whole_bytes
 from amg_cli.formats.parts import part_name
 

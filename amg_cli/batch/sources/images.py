@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from amg_cli.batch.address import Address, Facts, Place
+from amg_cli.batch.sources.address import Address, Facts, Place
 from amg_cli.core.errors import InputError, reason
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})

@@ -15,10 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from amg_cli.batch.address import Facts, Place, row_address
-from amg_cli.batch.images import Source
-from amg_cli.batch.objects import as_relative, facts_of, object_source
-from amg_cli.batch.remote import (
+from amg_cli.batch.cloud.remote import (
     errors_of,
     file_system,
     is_url,
@@ -26,6 +23,9 @@ from amg_cli.batch.remote import (
     retried,
     without_secrets,
 )
+from amg_cli.batch.sources.address import Facts, Place, row_address
+from amg_cli.batch.sources.images import Source
+from amg_cli.batch.sources.objects import as_relative, facts_of, object_source
 from amg_cli.core.errors import InputError, in_short, reason
 
 EXTRA = "pip install 'amg-cli[parquet]'"

@@ -1,0 +1,1 @@
+"""Outputs at addresses: made on this disk, sent, and recorded there."""

@@ -1,0 +1,1 @@
+"""What does the images of a run: this process, several, or a Ray cluster's actors."""
