@@ -40,7 +40,9 @@ def watched(folder: Path) -> Iterator[list[int]]:
 
     def look() -> None:
         while not ended.wait(POLL_S):
-            most[0] = max(most[0], sum(map(_bytes, folder.rglob("*"))))
+            # Folders come and go meanwhile, which os.walk takes as it finds them.
+            files = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+            most[0] = max(most[0], sum(map(_bytes, files)))
 
     thread = threading.Thread(target=look)
     thread.start()
