@@ -3,7 +3,7 @@
     python -m benchmarks.cloud_output FOLDER --format rle --rounds 3 --json FILE
 
 The bucket is that of the tests: moto's S3 server and a proxy, on this machine, whose work takes
-time of the same cores; `proxy_s` is the proxy's. Nothing else may run.
+time of the same cores: `proxy_s` and `server_s`. Nothing else may run.
 """
 
 from __future__ import annotations
@@ -79,10 +79,11 @@ def _both(store: Store, command: list[str], rounds: int) -> Iterator[dict[str, A
         for where in ("disk", "bucket"):
             with tempfile.TemporaryDirectory() as scratch:
                 output = f"s3://{BUCKET}/{round_}/" if where == "bucket" else f"{scratch}/out"
-                before = len(store.network.requests)
+                before, server_s = len(store.network.requests), store.cpu_s
                 found = _run(command, output, Path(scratch, "cache"))
-            requests = len(store.network.requests) - before
-            yield {"where": where, "round": round_, **found, "requests": requests}
+            found["server_s"] = round(store.cpu_s - server_s, 2)
+            found["requests"] = len(store.network.requests) - before
+            yield {"where": where, "round": round_, **found}
 
 
 @click.command()

@@ -33,8 +33,8 @@ START_S = 60
 class Store:
     """The server, through the network; and, for the tests themselves, past it."""
 
-    def __init__(self, port, network):
-        self.host, self.network = f"127.0.0.1:{port}", network
+    def __init__(self, port, network, pid):
+        self.host, self.network, self._pid = f"127.0.0.1:{port}", network, pid
         self.endpoint = f"http://127.0.0.1:{network.port}"
         self.client = boto3.client(
             "s3",
@@ -75,6 +75,12 @@ class Store:
         """All keys, sorted."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return sorted(each["Key"] for page in pages for each in page.get("Contents", ()))
+
+    @property
+    def cpu_s(self):
+        """What the server has taken of the cores so far, which are ours too. Linux only."""
+        after_name = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def reset(self):
         """No bucket any more, and the network as it should be."""
@@ -255,7 +261,7 @@ def object_store():
     try:
         _wait_for(port, server)
         network = Network(port)
-        yield Store(port, network)
+        yield Store(port, network, server.pid)
     finally:
         if network is not None:
             network.stop()
