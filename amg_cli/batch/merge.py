@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from amg_cli.batch.cloud.mirror import Mirror
 from amg_cli.batch.commit import committed
 from amg_cli.batch.manifest import Manifest
 from amg_cli.batch.run import Plan, Run, differences
+from amg_cli.batch.storage import OnDisk
 from amg_cli.batch.writing import cannot_write
 from amg_cli.core.errors import InputError
 from amg_cli.core.interrupts import check
@@ -55,10 +54,14 @@ class Merged:
     written: tuple[Path, ...]
 
 
-def merge(folders: Sequence[Path], output: Path, mirror: Mirror | None = None) -> Merged:
+def merge(
+    folders: Sequence[Path],
+    output: Path,
+    storage: OnDisk = OnDisk(),  # noqa: B008 - it has no state
+) -> Merged:
     """Join the shards in `folders` to a run in `output`, which may be one of them.
 
-    mirror: what `output`, which then is the only folder, stands for, where that is in the cloud
+    storage: where what is written is to lie; in the cloud `output` is the only folder
     The result is that of an unsharded run, ids included. What is missing is left out, and can be
     merged later. Raises InputError where there are no shards, or they are not of one run;
     OutputError where the output folder cannot be written to.
@@ -69,12 +72,13 @@ def merge(folders: Sequence[Path], output: Path, mirror: Mirror | None = None) -
     entries = _entries(folders)
     _check_one_run(parts)
     owners = {number: part for part in parts for number in part.records.of_image}
-    plan = replace(_plan(output, parts[0].records), mirror=mirror)
-    with Manifest.held(output, Shard()) as manifest, ExitStack() as stack:
-        if mirror is not None:
-            stack.enter_context(mirror.sending(manifest.kept_bytes()))
+    plan = replace(_plan(output, parts[0].records), storage=storage)
+    with (
+        Manifest.held(output, Shard()) as manifest,
+        storage.sending(manifest.kept_bytes),
+    ):
         manifest.adopt(entries)
-        with mirror.beginning() if mirror is not None else nullcontext():
+        with storage.beginning():
             manifest.begin(plan.recorded())
         _copy_records(manifest, parts, plan)
         for entry in entries:

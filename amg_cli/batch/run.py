@@ -6,13 +6,12 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from amg_cli.batch.cloud.mirror import Mirror
-from amg_cli.batch.cloud.place import Place, UploadError
+from amg_cli.batch.cloud.place import UploadError
 from amg_cli.batch.commit import check_writable, recover
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.listing import Listing
@@ -20,6 +19,7 @@ from amg_cli.batch.manifest import Manifest
 from amg_cli.batch.sources.address import Facts
 from amg_cli.batch.sources.images import Source
 from amg_cli.batch.sources.objects import with_facts
+from amg_cli.batch.storage import OnDisk
 from amg_cli.batch.writing import cannot_write, make_folder, write_run_files
 from amg_cli.core.errors import OutputError
 from amg_cli.formats.format import FormatOptions, ImageFormat, RunFormat, used_options
@@ -65,7 +65,7 @@ class Plan:
     shard:    the part of the images to do
     retry_failed: do again what has failed before
     taken:    names in the run's folder that no image's output may have
-    mirror:   what the folder stands for, where that is in the cloud
+    storage:  where what is written is to lie
     """
 
     output: Path
@@ -76,16 +76,12 @@ class Plan:
     shard: Shard = Shard()  # noqa: RUF009 - it is frozen
     retry_failed: bool = False
     taken: tuple[str, ...] = ()
-    mirror: Mirror | None = None
+    storage: OnDisk = OnDisk()  # noqa: RUF009 - it has no state
 
     @property
-    def place(self) -> Place | None:
-        """Where in the cloud the outputs go, if they do."""
-        return None if self.mirror is None else self.mirror.place
-
-    def shown(self, path: Path | str) -> str:
-        """What a path of an output is called, to the user."""
-        return str(path) if self.mirror is None else self.mirror.place.shown_of(path)
+    def is_far(self) -> bool:
+        """Whether the outputs go to the cloud."""
+        return self.storage.place is not None
 
     @property
     def image_formats(self) -> list[ImageFormat]:
@@ -120,11 +116,7 @@ class Plan:
 
     def has_output(self, name: str) -> bool:
         """Whether there is any output of that name. A name the system refuses has none."""
-        return any(map(self.exists, self.targets(name)))
-
-    def exists(self, path: str | Path) -> bool:
-        """Whether there is an output; in the cloud, whether there was when the run began."""
-        return _exists(path) if self.mirror is None else self.mirror.exists(path)
+        return any(map(self.storage.exists, self.targets(name)))
 
     def recorded(self) -> dict[str, Any]:
         """What a run's record begins with."""
@@ -152,10 +144,8 @@ class Run:
         check_writable(plan.output)
         with (
             Manifest.held(plan.output, plan.shard, plan.reserved) as manifest,
-            ExitStack() as stack,
+            plan.storage.sending(manifest.kept_bytes),
         ):
-            if plan.mirror is not None:
-                stack.enter_context(plan.mirror.sending(manifest.kept_bytes()))
             run = Run(plan, manifest)
             run._begin()
             yield run
@@ -163,8 +153,7 @@ class Run:
     def listed(self, sources: Sequence[Source]) -> list[tuple[Source, Entry]]:
         """The images that are this shard's, with their numbers and names."""
         entries = self._manifest.list_images(sources, self._plan.has_output)
-        if self._plan.mirror is not None:
-            self._plan.mirror.listed()
+        self._plan.storage.listed()
         pairs = zip(sources, entries, strict=True)
         mine = [(source, entry) for source, entry in pairs if _is_in(self._plan.shard, entry)]
         names = {entry.name.rpartition("/")[0] for _, entry in mine}
@@ -185,12 +174,12 @@ class Run:
         On a disk an image's output is replaced in one step; in the cloud its record goes first.
         Raises OutputError.
         """
-        mirror = self._plan.mirror
+        plan = self._plan
         try:
-            if mirror and self._manifest.take_back(entry.number for entry in entries):
-                mirror.save()
+            if plan.is_far and self._manifest.take_back(entry.number for entry in entries):
+                plan.storage.save()
         except OSError as error:
-            raise cannot_write(self._plan.output, error) from error
+            raise cannot_write(plan.output, error) from error
 
     def job(self, source: Source, entry: Entry) -> Job:
         """An image as work. What is at its targets is of this run, or to be replaced."""
@@ -201,7 +190,7 @@ class Run:
             name=entry.name,
             file_name=entry.file_name,
             overwrite=True,
-            replaces=self._plan.mirror is not None and self._plan.has_output(entry.name),
+            replaces=self._plan.is_far and self._plan.has_output(entry.name),
             fault=source.fault,
             data_set_id=source.id,
         )
@@ -214,8 +203,7 @@ class Run:
         """
         if isinstance(outcome.error, OutputError):
             raise outcome.error
-        if self._plan.mirror is not None:
-            self._plan.mirror.check()
+        self._plan.storage.check()
         if isinstance(outcome.error, UploadError):
             return
         at = length = None
@@ -232,41 +220,40 @@ class Run:
         Raises OutputError where they cannot be written; what is recorded stays.
         """
         plan, ended = self._plan, self._manifest.records.ended
-        missing = [
-            f for f in plan.run_files if not (ended and plan.exists(plan.output / f.file_name))
-        ]
-        files = [plan.output / format_.file_name for format_ in missing]
+        path_of = {format_: plan.output / format_.file_name for format_ in plan.run_files}
+        missing = [f for f, path in path_of.items() if not (ended and plan.storage.exists(path))]
+        files = [path_of[format_] for format_ in missing]
         try:
             if missing:
-                if plan.mirror is not None:
-                    plan.mirror.complete_masks()
+                plan.storage.complete_masks()
                 write_run_files(plan.output, missing, self._manifest.results(), plan.options)
-                if plan.mirror is not None:
-                    plan.mirror.put(files)
+                plan.storage.put(files)
             self._manifest.end()
         except OSError as error:
             raise cannot_write(plan.output, error) from error
-        if plan.mirror is not None:
-            plan.mirror.finish()
+        plan.storage.finish()
         return files
 
     def _begin(self) -> None:
         plan, records, wanted = self._plan, self._manifest.records, self._plan.recorded()
         overwrite = plan.on_exists == "overwrite"
         if records.settings is None:
-            there = [f.file_name for f in plan.run_files if plan.exists(plan.output / f.file_name)]
+            files = [plan.output / format_.file_name for format_ in plan.run_files]
+            there = [file for file in files if plan.storage.exists(file)]
             if there and not overwrite:
                 cause = "exists, and no record says what made it"
-                raise OutputError(plan.shown(plan.output / there[0]), cause, f"give {WAYS_OUT}")
+                raise OutputError(plan.storage.shown(there[0]), cause, f"give {WAYS_OUT}")
         elif different := differences(records.settings, wanted):
             made = any(r.outcome == "done" for r in records.of_image.values())
             if made and not overwrite:
                 cause = f"what is in it was made with {'; '.join(different)}"
-                raise OutputError(plan.shown(plan.output), cause, f"give the same, {WAYS_OUT}")
+                raise OutputError(
+                    plan.storage.shown(plan.output), cause, f"give the same, {WAYS_OUT}"
+                )
         elif not (overwrite and records.ended):
             return
         try:
-            with plan.mirror.beginning() if plan.mirror is not None else nullcontext():
+            with plan.storage.beginning():
                 self._manifest.begin(wanted)
         except OSError as error:
             raise cannot_write(plan.output, error) from error
@@ -308,20 +295,13 @@ def _status(plan: Plan, source: Source, entry: Entry, record: Record | None) -> 
     if record.outcome == "failed":
         return "to do" if plan.retry_failed else "failed"
     # There are no folders in the cloud: of an empty one there is nothing.
-    empty = plan.mirror is not None and record.masks == 0
+    empty = plan.is_far and record.masks == 0
     there = (
-        plan.exists(format_.target(plan.output, entry.name))
+        plan.storage.exists(format_.target(plan.output, entry.name))
         for format_ in plan.image_formats
         if format_.suffix or not empty
     )
     return "done" if all(there) else "to do"
-
-
-def _exists(path: str | Path) -> bool:
-    try:
-        return os.path.lexists(path)
-    except (OSError, ValueError):  # such as a name the file system refuses
-        return False
 
 
 def _is_in(shard: Shard, entry: Entry) -> bool:

@@ -25,7 +25,7 @@ def dry_run(values: Mapping[str, Any], plan: Plan, task: RunTask, sources: Seque
     images = preview(plan, sources)
     counts = Counter(status for _, status in images)
     to_do = [source for source, status in images if status == "to do"]
-    say(f"{len(images)} images, to {plan.shown(plan.output)} as {', '.join(plan.formats)}")
+    say(f"{len(images)} images, to {plan.storage.shown(plan.output)} as {', '.join(plan.formats)}")
     say(
         f"{len(to_do)} to do, {counts['done']} done, {counts['failed']} failed before, "
         f"{counts['exists']} with output that no recorded run has made"

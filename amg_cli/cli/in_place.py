@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from amg_cli.batch.cloud.remote import is_url, scheme_of
-
-if TYPE_CHECKING:
-    from amg_cli.batch.cloud.mirror import Mirror
+from amg_cli.batch.storage import OnDisk
 
 
 @contextmanager
-def in_place(values: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mirror | None]]:
-    """A run's options, with a folder for `output` where that is an address, and what it stands for.
+def in_place(values: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], OnDisk]]:
+    """A run's options, with a folder for `output` where that is an address; and where what is
+    written there is to lie.
 
     Of a dry run it is only looked at. Raises as `Mirror.held`; click's usage error for what only a
     disk can have.
     """
     url = values["output"]
     if not is_url(url):
-        yield values, None
+        yield values, OnDisk()
         return
     if values.get("view"):
         raise click.UsageError("--view needs a folder of this disk to write to")

@@ -6,18 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from amg_cli.batch.cloud.remote import is_url
+from amg_cli.batch.storage import OnDisk
 from amg_cli.cli.options import PLACE
 from amg_cli.cli.words import say
 from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import interrupted_with
-
-if TYPE_CHECKING:
-    from amg_cli.batch.cloud.mirror import Mirror
 
 MOST_NAMES = 20  # of missing images, before they are only counted
 
@@ -42,13 +39,14 @@ def merge(
     url = next(filter(is_url, (*folders, output)), None)
     if url and {*folders, output or url} != {url}:
         raise click.UsageError("shards in the cloud are merged where they are: give that alone")
-    with interrupted_with("the same command merges again"), _here(url) as mirror:
-        if mirror is None:
+    with interrupted_with("the same command merges again"), _here(url) as storage:
+        if storage.place is None:
             merged = merge_shards(list(map(Path, folders)), Path(output or folders[0]))
         else:
-            merged = merge_shards([mirror.place.folder], mirror.place.folder, mirror)
+            here = storage.place.folder
+            merged = merge_shards([here], here, storage)
     for path in merged.written:
-        click.echo(os.fsencode(path if mirror is None else mirror.place.shown_of(path)))
+        click.echo(os.fsencode(storage.shown(path)))
     for shard in merged.absent:
         say(f"shard {shard.index}/{shard.count}: nothing of it")
     for name in merged.missing[:MOST_NAMES]:
@@ -61,10 +59,10 @@ def merge(
 
 
 @contextmanager
-def _here(url: object) -> Iterator[Mirror | None]:
-    """What stands here for a run in the cloud, with all that its shards have recorded."""
+def _here(url: object) -> Iterator[OnDisk]:
+    """Where the whole run is to lie; in the cloud with all that its shards have recorded."""
     if url is None:
-        yield None
+        yield OnDisk()
         return
     from amg_cli.batch.cloud.mirror import Mirror
     from amg_cli.formats.manifest import Shard

@@ -25,6 +25,7 @@ from amg_cli.batch.sources.inputs import (
     listed_sources,
 )
 from amg_cli.batch.sources.shards import images_in_all
+from amg_cli.batch.storage import OnDisk
 from amg_cli.cli.engine_options import on_ray
 from amg_cli.cli.format_options import given_options
 from amg_cli.cli.in_place import in_place
@@ -40,7 +41,6 @@ from amg_cli.formats.manifest import Entry, read_settings
 from amg_cli.weights.identity import weights_sha256
 
 if TYPE_CHECKING:
-    from amg_cli.batch.cloud.mirror import Mirror
     from amg_cli.batch.job import Job, Outcome
     from amg_cli.batch.live_preview import LivePreview
     from amg_cli.batch.sources.images import Source
@@ -54,8 +54,8 @@ def do_run(values: Mapping[str, Any], formats: list[str], task: RunTask) -> int:
     if values.get("view"):
         check_viewable(values, formats)
     sources = _sources(values)
-    with in_place(values) as (placed, mirror):
-        return _planned(placed, formats, task, sources, mirror)
+    with in_place(values) as (placed, storage):
+        return _planned(placed, formats, task, sources, storage)
 
 
 def _planned(
@@ -63,10 +63,10 @@ def _planned(
     formats: list[str],
     task: RunTask,
     sources: Sources,
-    mirror: Mirror | None,
+    storage: OnDisk,
 ) -> int:
-    """The run, where its output is a folder here. mirror: what that stands for, if it does"""
-    plan = replace(_plan(values, formats, sources, task), mirror=mirror)
+    """The run, where its output is a folder here. storage: as of `Plan`"""
+    plan = replace(_plan(values, formats, sources, task), storage=storage)
     if values["dry_run"]:
         from amg_cli.cli.dry_run import dry_run
 
@@ -227,7 +227,7 @@ def _threads(values: Mapping[str, Any], sources: Sources) -> int:
 def _report(
     values: Mapping[str, Any], task: RunTask, total: int | None, plan: Plan | None = None
 ) -> Report:
-    shown = None if plan is None else plan.shown
+    shown = None if plan is None else plan.storage.shown
     return Report(total, values["quiet"], values["timings"], task.has_masks, shown)
 
 

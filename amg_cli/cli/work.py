@@ -65,7 +65,7 @@ def _work(values: Mapping[str, Any], plan: Plan, task: RunTask, device: str) -> 
         reading=given_reading(values),
         timed=values["timings"],
         compiled=options.compiled,
-        place=plan.place,
+        place=plan.storage.place,
     )
 
 
@@ -82,14 +82,14 @@ def _on_ray(values: Mapping[str, Any], plan: Plan, task: RunTask) -> tuple[RayEn
     theirs = torch.device("cuda" if values["gpus_per_actor"] else "cpu")
     work.model.modes = Modes(precision=find_precision(values["precision"], theirs))
     threads = plan.settings["threads"]
-    is_far = plan.output == STDIO or plan.place is not None  # what is written is at no path
     engine = RayEngine(
         threads,
         values["cpus_per_actor"] or threads,
         values["gpus_per_actor"] or 0.0,
         values["actors"],
         values["ray_address"],
-        None if is_far else holder_file(plan.output, plan.shard),
+        # Of what goes to stdout or to the cloud nothing is at a path that others see.
+        None if plan.output == STDIO or plan.is_far else holder_file(plan.output, plan.shard),
         prepare_process,
     )
     return engine, work

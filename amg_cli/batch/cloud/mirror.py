@@ -16,7 +16,7 @@ import hashlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -26,6 +26,7 @@ from amg_cli.batch.cloud.place import AT_ONCE, Place, UploadError
 from amg_cli.batch.cloud.record_store import RecordStore
 from amg_cli.batch.cloud.tail import Tail
 from amg_cli.batch.holding import held_alone
+from amg_cli.batch.storage import OnDisk
 from amg_cli.core.errors import OutputError, reason
 from amg_cli.formats.manifest import FOLDER, IMAGES, Shard, read_entries
 from amg_cli.formats.parts import join_parts, part_name, split_name
@@ -34,11 +35,13 @@ from amg_cli.weights.cache import cache_folder
 SAVE_S = 5.0  # from one sending of records to the next
 
 
-class Mirror:
+class Mirror(OnDisk):
     """One shard's. Only the process that holds it sends the record.
 
     place: the address, and the folder
     """
+
+    place: Place
 
     def __init__(self, place: Place, shard: Shard) -> None:
         self.place = place
@@ -83,14 +86,14 @@ class Mirror:
             yield mirror
 
     @contextmanager
-    def sending(self, kept: int) -> Iterator[None]:
+    def sending(self, kept_bytes: Callable[[], int]) -> Iterator[None]:
         """Inside, what is recorded is sent now and then; at the end, whatever that is, the rest.
 
-        kept: so many bytes of masks are recorded. What is there beyond them is removed.
+        What is there of masks beyond those that are recorded is removed.
         """
-        self._kept = kept
-        self._masks = self._tail("masks", sent=kept)
-        self._masks.remove_from(kept)
+        self._kept = kept_bytes()
+        self._masks = self._tail("masks", sent=self._kept)
+        self._masks.remove_from(self._kept)
         saver = threading.Thread(target=self._save_often, daemon=True)
         saver.start()
         went_well = False
@@ -105,6 +108,10 @@ class Mirror:
             elif self._error is None:  # what has failed is not hidden by what fails now
                 with suppress(OutputError):
                     self.save()
+
+    def shown(self, path: str | Path) -> str:
+        """What a path in the folder is called there, as it may be seen."""
+        return self.place.shown_of(path)
 
     def exists(self, path: str | Path) -> bool:
         """Whether there was, before this run, what a path in the folder stands for."""
