@@ -3,7 +3,7 @@
 import json
 import random
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_a_file_in_parts_is_one_file(tmp_path):
     (tmp_path / "run.ndjson.lock").touch()
     (tmp_path / "run.ndjson.holder").touch()
     assert list(lines_of(path)) == lines(20)
-    with JoinedFile(path) as joined:
+    with closing(JoinedFile(path)) as joined:
         for at in (0, 32, 48, 160, 16):
             assert joined.read(at, 16) == whole[at : at + 16]
     join_parts(tmp_path)

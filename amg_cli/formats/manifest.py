@@ -36,7 +36,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -180,7 +180,7 @@ def kept_results(parts: Sequence[tuple[Path, RunRecords]]) -> Iterator[Result]:
         files: dict[int, JoinedFile] = {}
         for _, part, at, length in places:
             if part not in files:
-                files[part] = stack.enter_context(JoinedFile(parts[part][0]))
+                files[part] = stack.enter_context(closing(JoinedFile(parts[part][0])))
             yield result_of(files[part].read(at, length))
 
 

@@ -13,7 +13,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 _DIGITS = 15
@@ -75,7 +74,7 @@ def join_parts(folder: Path) -> None:
 
 
 class JoinedFile:
-    """A file that may be in parts, open to be read anywhere. A context manager."""
+    """A file that may be in parts, open to be read anywhere, until it is closed."""
 
     def __init__(self, path: Path) -> None:
         self._parts = parts_of(path)
@@ -97,14 +96,3 @@ class JoinedFile:
         """Close what is open."""
         while self._open:
             self._open.popitem()[1].close()
-
-    def __enter__(self) -> JoinedFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -23,9 +23,6 @@ class Uploads:
         self._threads = ThreadPoolExecutor(IMAGES_AT_ONCE, thread_name_prefix="uploads")
         self._waiting: deque[Future[Outcome]] = deque()
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def add(self, outcome: Outcome) -> Iterator[Outcome]:
         """One more, whose outputs are made. -> those that have arrived meanwhile, in order"""
         self._waiting.append(self._threads.submit(self._place.sent, outcome))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -187,51 +188,78 @@ def _column(file: str, names: Sequence[str], asked: str | None, likely: Iterable
 # Bytes in columns
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a table has. image: the column of images; ids: that of ids, or None
+
+    is_bytes: whether images are bytes, and in_struct: in a {bytes, path}; else paths
+    """
+
+    image: str
+    is_bytes: bool
+    in_struct: bool
+    ids: str | None
+
+
+# Of the rows of a part, of each its id and its image's path, where they have any.
+_Part = Iterable[tuple[Any, Any]]
+
+
 def _of_parquet(file: str, name: str, columns: Columns, first: int) -> Iterator[Source]:
     with _opened(file) as table:
-        schema, number = table.schema_arrow, first
-        column, is_bytes, in_struct = _image_column(file, schema, columns)
-        ids = _column(file, schema.names, columns.id, ()) if columns.id else None
-        facts = _facts(file)
-        wanted = [column] if not is_bytes else [f"{column}.path"] if in_struct else []
-        wanted += [ids] if ids else []
-        for group in range(table.num_row_groups):
-            nb_rows = table.metadata.row_group(group).num_rows
-            read = table.read_row_group(group, columns=wanted) if wanted else None
-            rows: list[dict[str, Any]] = read.to_pylist() if wanted and read is not None else []
-            for place in range(nb_rows):
-                row = rows[place] if rows else {}
-                id_ = row[ids] if ids else number
-                if is_bytes:
-                    spot = Place("rows", group, place, column)
-                    suffix = PurePath((row.get(column) or {}).get("path") or "").suffix
-                    yield _by_bytes(file, name, id_, suffix, spot, facts)
-                else:
-                    yield _by_path(file, name, row[column], id_, number)
-                number += 1
+        found = _found_in(file, table.schema_arrow, columns)
+        parts = (_rows_of_group(table, group, found) for group in range(table.num_row_groups))
+        yield from _of_parts(file, name, parts, found, first)
 
 
 def _of_arrow(file: str, name: str, columns: Columns, first: int) -> Iterator[Source]:
     with _opened(file) as batches:
-        schema, number = batches[0].schema if batches else None, first
-        if schema is None:
+        if not batches:
             return
-        column, is_bytes, in_struct = _image_column(file, schema, columns)
-        ids = _column(file, schema.names, columns.id, ()) if columns.id else None
-        facts = _facts(file)
-        for part, batch in enumerate(batches):
-            values = batch.column(column)
-            paths = values.field("path") if in_struct else values if not is_bytes else None
-            for place in range(batch.num_rows):
-                id_ = batch.column(ids)[place].as_py() if ids else number
-                path = paths[place].as_py() if paths is not None else None
-                if is_bytes:
-                    spot = Place("rows", part, place, column)
-                    suffix = PurePath(path or "").suffix
-                    yield _by_bytes(file, name, id_, suffix, spot, facts)
-                else:
-                    yield _by_path(file, name, path, id_, number)
-                number += 1
+        found = _found_in(file, batches[0].schema, columns)
+        parts = (_rows_of_batch(batch, found) for batch in batches)
+        yield from _of_parts(file, name, parts, found, first)
+
+
+def _of_parts(
+    file: str, name: str, parts: Iterable[_Part], found: _Found, first: int
+) -> Iterator[Source]:
+    number, facts = first, _facts(file)
+    for part, rows in enumerate(parts):
+        for place, (own_id, path) in enumerate(rows):
+            id_ = own_id if found.ids else number
+            if found.is_bytes:
+                spot = Place("rows", part, place, found.image)
+                yield _by_bytes(file, name, id_, PurePath(path or "").suffix, spot, facts)
+            else:
+                yield _by_path(file, name, path, id_, number)
+            number += 1
+
+
+def _rows_of_group(table: Any, group: int, found: _Found) -> _Part:
+    """Of a part of a Parquet file, of which no bytes of images are read."""
+    wanted = [] if found.is_bytes else [found.image]
+    wanted += [f"{found.image}.path"] if found.in_struct else []
+    wanted += [found.ids] if found.ids else []
+    if not wanted:
+        return itertools.repeat((None, None), table.metadata.row_group(group).num_rows)
+    rows = table.read_row_group(group, columns=wanted).to_pylist()
+    images = [row.get(found.image) for row in rows]
+    paths = [(image or {}).get("path") for image in images] if found.in_struct else images
+    return zip((row.get(found.ids) for row in rows), paths, strict=True)
+
+
+def _rows_of_batch(batch: Any, found: _Found) -> _Part:
+    """Of a part of an Arrow file, of which no bytes of images are read."""
+    images = batch.column(found.image)
+    paths = images.field("path") if found.in_struct else None if found.is_bytes else images
+    ids = batch.column(found.ids) if found.ids else None
+    for place in range(batch.num_rows):
+        yield _value(ids, place), _value(paths, place)
+
+
+def _value(column: Any, place: int) -> Any:
+    return None if column is None else column[place].as_py()
 
 
 def _by_bytes(file: str, name: str, id_: Any, suffix: str, place: Place, facts: Facts) -> Source:
@@ -250,8 +278,8 @@ def _facts(file: str) -> Facts:
     return Facts(None, facts_of(fs.info(path)).mark)
 
 
-def _image_column(file: str, schema: Any, columns: Columns) -> tuple[str, bool, bool]:
-    """Of a table: the column of images, whether they are bytes, and in a {bytes, path}."""
+def _found_in(file: str, schema: Any, columns: Columns) -> _Found:
+    """The columns of a table that are asked for. Raises InputError."""
     import pyarrow as pa
 
     def kind(name: str) -> str:
@@ -273,7 +301,8 @@ def _image_column(file: str, schema: Any, columns: Columns) -> tuple[str, bool, 
     if not kinds[column]:
         cause = f"column {column!r} is of {schema.field(column).type}, and neither paths nor bytes"
         raise InputError(without_secrets(file), cause, "give another `image_column`")
-    return column, kinds[column] != "path", kinds[column] == "struct"
+    ids = _column(file, schema.names, columns.id, ()) if columns.id else None
+    return _Found(column, kinds[column] != "path", kinds[column] == "struct", ids)
 
 
 @contextmanager
@@ -304,7 +333,10 @@ def _opened(file: str) -> Iterator[Any]:
 
 
 class Rows:
-    """The bytes of one file's rows, which are asked for in their order. Raises InputError."""
+    """The bytes of one file's rows, which are asked for in their order. Raises InputError.
+
+    The file is open for as long as this is held.
+    """
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -323,10 +355,6 @@ class Rows:
         if isinstance(value, dict):
             value = value["bytes"]
         return value or b""
-
-    def close(self) -> None:
-        """Close the file."""
-        self._context.__exit__(None, None, None)
 
     def _next(self) -> Any:
         batch = next(self._batches, None)

@@ -42,9 +42,7 @@ def fetch(address: Address) -> bytes:
             if place is None and scheme_of(address.url) in ("s3", "s3a"):
                 how = {"max_concurrency": 1}  # else it asks for the size first
             return bytes(retried(address.url, lambda: fs.cat_file(path, **how)))
-    except InputError as error:
-        raise ImageError(address, error.cause, error.remedy) from error
-    except ImageError as error:
+    except (InputError, ImageError) as error:
         raise ImageError(address, error.cause, error.remedy) from error
     except OSError as error:
         raise ImageError(address, f"cannot read it: {reason(error)}", "check the path") from error
