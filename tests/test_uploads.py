@@ -15,6 +15,7 @@ from amg_cli.batch.engines.workers import Engine, run_in_workers
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
 from amg_cli.core.config import GenerationConfig
+from amg_cli.core.errors import InputError
 from amg_cli.formats import reference_rle
 from tests.object_store import one_object_store, store  # noqa: F401 - fixtures
 
@@ -73,6 +74,20 @@ def test_outcomes_come_in_order_when_their_outputs_are_there(jobs, work, tmp_pat
     assert time.perf_counter() - start < 60
     assert attempt(jobs[0], work).result == wanted[0][1]  # which waits for its own
     assert str(attempt(jobs[4], work).error).startswith(f"{jobs[4].source}: ")
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("engine", [run, lambda *given: run_in_workers(*given, Engine(2, 1))])
+def test_what_came_before_an_error_of_the_jobs_is_sent(engine, jobs, work, store):  # noqa: F811
+    def failing():
+        yield from jobs[:3]
+        raise InputError("stdin", "is broken")
+
+    outcomes = engine(failing(), work)
+    assert [next(outcomes).job for _ in range(3)] == jobs[:3]
+    with pytest.raises(InputError, match="is broken"):
+        next(outcomes)
+    assert store.keys(BUCKET) == [f"x/{number:02}.json" for number in range(3)]
 
 
 @pytest.mark.usefixtures("one_thread")

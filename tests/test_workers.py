@@ -17,7 +17,7 @@ from amg_cli.batch.engines.workers import AHEAD, END_S, Engine, _Pool, run_in_wo
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
 from amg_cli.core.config import GenerationConfig
-from amg_cli.core.errors import InputError
+from amg_cli.core.errors import AmgError, InputError
 from amg_cli.core.interrupts import Interrupted, signals_raise
 from amg_cli.formats import reference_rle
 from amg_cli.weights.loading import load_model
@@ -139,13 +139,20 @@ def test_a_path_that_no_system_has_costs_itself_alone(jobs, work):
         assert str(outcome.error).endswith("cannot read it: embedded null byte; check the path")
 
 
-def test_an_error_of_the_jobs_ends_the_run_after_what_was_begun(jobs, work):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(InputError("stdin", "is broken"), "is broken"), (KeyError("x"), "reading ahead broke off")],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_of_the_jobs_ends_the_run_after_those_before_it(error, words, jobs, work):
     def failing():
-        yield from jobs[:2]
-        raise InputError("stdin", "is broken")
+        yield from jobs[:3]
+        raise error
 
-    with pytest.raises(InputError, match="is broken"):
-        list(run_in_workers(failing(), work, Engine(2, 1)))
+    outcomes = run_in_workers(failing(), work, Engine(2, 1))
+    assert [next(outcomes).job for _ in range(3)] == jobs[:3]
+    with pytest.raises(AmgError, match=words):
+        next(outcomes)
 
 
 def test_a_signal_ends_the_workers_and_leaves_nothing_half_written(jobs, work, tmp_path):

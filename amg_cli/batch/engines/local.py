@@ -19,6 +19,7 @@ from amg_cli.batch.cloud.uploads import Uploads
 from amg_cli.batch.commit import committed
 from amg_cli.batch.image_tasks import Found, Task
 from amg_cli.batch.job import FileFacts, Job, Outcome
+from amg_cli.batch.jobs_ahead import UntilError
 from amg_cli.batch.reading import Picture, Reading, read_picture
 from amg_cli.batch.sources.address import Address
 from amg_cli.core.errors import AmgError, ImageError, OutputError, reason
@@ -79,11 +80,13 @@ def run(jobs: Iterable[Job], work: Work) -> Generator[Outcome, None, None]:
             yield made(job, work)
         return
     uploads = Uploads(work.place)
+    given = UntilError(jobs)
     try:
-        for job in jobs:
+        for job in given:
             check()
             yield from uploads.add(made(job, work))
         yield from uploads.rest()
+        given.raise_error()
     finally:
         uploads.stop()
 

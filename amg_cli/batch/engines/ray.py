@@ -30,6 +30,7 @@ from amg_cli.batch.decoder_lines import taken_from_stderr
 from amg_cli.batch.engines.local import Work
 from amg_cli.batch.engines.ray_actor import Actor, Answer, Desk, Setup, pieces_at
 from amg_cli.batch.job import Job, Outcome
+from amg_cli.batch.jobs_ahead import UntilError
 from amg_cli.core.errors import AmgError, DeviceError, InputError
 from amg_cli.core.interrupts import SIGNALS, check
 from amg_cli.core.version import __version__
@@ -110,17 +111,18 @@ class _Feed:
         self._desk, self._waiting = desk, waiting
         self._room = threading.Semaphore(most)
         self._closed = threading.Event()
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._fill, args=(jobs,), daemon=True)
+        self._jobs = UntilError(jobs)
+        self._thread = threading.Thread(target=self._fill, daemon=True)
         self._thread.start()
 
     @property
     def is_empty(self) -> bool:
-        """Whether all there are have been done. Raises what the iterator of the jobs raised."""
+        """Whether all there are have been done. Raises then what the iterator of jobs raised."""
         ended = not self._thread.is_alive()  # looked at first: it adds to those that wait
-        if ended and self._error is not None:
-            raise self._error
-        return ended and not self._waiting
+        if not ended or self._waiting:
+            return False
+        self._jobs.raise_error()
+        return True
 
     @property
     def has_all(self) -> bool:
@@ -140,16 +142,14 @@ class _Feed:
         self._closed.set()
         self._room.release()
 
-    def _fill(self, jobs: Iterable[Job]) -> None:
+    def _fill(self) -> None:
         try:
-            for number, job in enumerate(jobs):
+            for number, job in enumerate(self._jobs):
                 self._room.acquire()
                 if self._closed.is_set():
                     return
                 self._waiting[number] = job
                 self._desk.put.remote(number, pickle.dumps(job))
-        except (AmgError, OSError, ValueError) as error:
-            self._error = error  # to be raised where outcomes are taken
         finally:
             if not self._closed.is_set():
                 self._desk.end.remote()

@@ -41,8 +41,9 @@ import torch
 from amg_cli.batch.cloud.uploads import Uploads
 from amg_cli.batch.engines.local import Work, made
 from amg_cli.batch.job import Job, Outcome
+from amg_cli.batch.jobs_ahead import UntilError
 from amg_cli.batch.reading import Reading, look_ahead
-from amg_cli.core.errors import AmgError, ImageError
+from amg_cli.core.errors import ImageError
 from amg_cli.core.interrupts import (
     SIGNALS,
     Interrupted,
@@ -134,13 +135,13 @@ class _Feed:
         self._reading = reading
         self._queue: queue.Queue[Job | None] = queue.Queue(ahead)
         self._returned: deque[tuple[int, Job]] = deque()
-        self._error: Exception | None = None
+        self._jobs = UntilError(jobs)
         self._nb_taken = 0
         self.ended = False
-        threading.Thread(target=self._fill, args=(jobs,), daemon=True).start()
+        threading.Thread(target=self._fill, daemon=True).start()
 
     def take(self) -> tuple[int, Job] | None:
-        """The next job and its place, if there is one yet. Raises what the iterator raised."""
+        """The next job and its place, if there is one yet."""
         if self._returned:
             return self._returned.popleft()
         if self.ended:
@@ -151,8 +152,6 @@ class _Feed:
             return None
         if job is None:
             self.ended = True
-            if self._error is not None:
-                raise self._error
             return None
         self._nb_taken += 1
         return self._nb_taken - 1, job
@@ -166,14 +165,16 @@ class _Feed:
         """Whether there will be no more."""
         return self.ended and not self._returned
 
-    def _fill(self, jobs: Iterable[Job]) -> None:
+    def close(self) -> None:
+        """All of them are done. Raises what the iterator raised after the last."""
+        self._jobs.raise_error()
+
+    def _fill(self) -> None:
         try:
-            for job in jobs:
+            for job in self._jobs:
                 here = job.copy or job.source
                 nb_pixels = look_ahead(here, self._reading) if isinstance(here, Path) else 0
                 self._queue.put(replace(job, nb_pixels=nb_pixels))
-        except (AmgError, OSError, ValueError) as error:
-            self._error = error  # to be raised where jobs are taken
         finally:
             self._queue.put(None)
 
@@ -188,7 +189,7 @@ class _Pool:
         self._workers = [self._started(device) for device in devices]
 
     def outcomes(self, feed: _Feed) -> Iterator[Outcome]:
-        """What becomes of each job, in their order."""
+        """What becomes of each job, in their order; then raises what their iterator raised."""
         done: dict[int, Outcome] = {}
         first = 0
         while not feed.is_empty or done or any(worker.jobs for worker in self._workers):
@@ -197,6 +198,7 @@ class _Pool:
             while first in done:
                 yield done.pop(first)
                 first += 1
+        feed.close()
 
     def stop(self) -> None:
         """End the workers. What they have in hand is dropped, and leaves nothing behind."""

@@ -19,12 +19,13 @@ from pathlib import Path
 
 from amg_cli.batch.integrity import AGAIN, find_excess
 from amg_cli.batch.job import Job, Outcome
+from amg_cli.batch.jobs_ahead import UntilError
 from amg_cli.batch.reading import Reading
 from amg_cli.batch.sources.address import Address
 from amg_cli.batch.sources.copies import new_copy, remove_copies
 from amg_cli.batch.sources.fetch_one import fetch, look_up_facts
 from amg_cli.batch.sources.objects import AT_ONCE
-from amg_cli.core.errors import AmgError, ImageError, reason
+from amg_cli.core.errors import ImageError, reason
 
 AHEAD = 2 * AT_ONCE  # jobs that are begun to be fetched before the first of them is asked for
 MOST_BYTES = 2**28
@@ -73,7 +74,6 @@ class _Ahead:
         self._reading = reading
         self._order: queue.Queue[_Slot | None] = queue.Queue(AHEAD)
         self._to_fetch: queue.Queue[_Slot] = queue.Queue()
-        self._error: Exception | None = None
         self._changed = threading.Condition()
         self._copies: dict[Path, int] = {}  # with their bytes
         self._first = 0  # the place of the job whose turn is next
@@ -105,7 +105,8 @@ class _Ahead:
         remove_copies()
 
     def _fetched(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        threading.Thread(target=self._fill, args=(jobs,), daemon=True).start()
+        given = UntilError(jobs)
+        threading.Thread(target=self._fill, args=(given,), daemon=True).start()
         for _ in range(AT_ONCE):
             self._start_one()
         while not self._stopped:
@@ -120,16 +121,13 @@ class _Ahead:
                 self._changed.notify_all()
             slot.ready.wait()
             yield slot.job
-        if self._error is not None:
-            raise self._error
+        given.raise_error()
 
     def _start_one(self) -> None:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _fill(self, jobs: Iterable[Job]) -> None:
         """Ask for the jobs, which may take their time to come."""
-        # Should something unforeseen end this, the run must not look as if all were done.
-        self._error = AmgError("the run", "reading ahead broke off", "run again, and report it")
         try:
             for number, job in enumerate(jobs):
                 slot = _Slot(number, job)
@@ -141,9 +139,6 @@ class _Ahead:
                     self._do(slot)
                 else:
                     self._to_fetch.put(slot)
-            self._error = None
-        except (AmgError, OSError, ValueError) as error:
-            self._error = error  # to be raised where jobs are taken
         finally:
             self._put(None)
 
