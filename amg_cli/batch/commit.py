@@ -171,6 +171,18 @@ def _locked(workspace: Path) -> BaseFileLock | None:
 def _remove(workspace: Path, lock: BaseFileLock) -> None:
     # The lock is the last to go, so that whoever is killed here leaves what `recover` knows.
     for part in (_NEW, _OLD):
-        shutil.rmtree(workspace / part, ignore_errors=True)
+        _remove_folder(workspace / part)
     lock.release()
-    shutil.rmtree(workspace, ignore_errors=True)
+    with suppress(OSError):
+        (workspace / _LOCK).unlink()
+    _remove_folder(workspace)
+
+
+def _remove_folder(folder: Path) -> None:
+    """In one step where it is empty, as it mostly is."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)

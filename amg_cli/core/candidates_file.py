@@ -13,6 +13,7 @@ most of the file, are never inflated. The checksums of the file cover all of it.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import zipfile
 import zlib
@@ -75,15 +76,15 @@ def save(candidates: Candidates, path: Path) -> None:
 def load(path: Path) -> Candidates:
     """Candidates of a file. Raises InputError where it is none, damaged, or of another version."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            version = int(file["version"])
+        with zipfile.ZipFile(path) as file:
+            version = int(_array(file, "version"))
             if version != VERSION:
                 newer = version > VERSION
                 cause = f"candidates of {'a newer' if newer else 'an older'} amg"
                 raise InputError(path, cause, "use that" if newer else "make them again")
-            about, rows, text = (file[name].tobytes() for name in ("about", "rows", "text"))
-        about = json.loads(about)
-        rows = np.frombuffer(zlib.decompress(rows), dtype=_ROW)
+            about, rows, text = (_array(file, name) for name in ("about", "rows", "text"))
+        about = json.loads(about.tobytes())
+        rows = np.frombuffer(zlib.decompress(rows.data), dtype=_ROW)
         height, width = (int(side) for side in about["image_hw"])
         return Candidates(
             _stored(text, about["block_bytes"], rows, (height, width)),
@@ -98,8 +99,21 @@ def load(path: Path) -> Candidates:
         raise InputError(path, f"no candidates of amg ({error})", "make them again") from error
 
 
+def _array(file: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """One of a file's arrays, without the copies that `np.load` makes of them."""
+    content = file.read(f"{name}.npy")
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError(f"its {name} is not as `save` writes it")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape)
+
+
 def _stored(
-    text: bytes, block_bytes: Sequence[int], rows: NDArray[Any], size_hw: tuple[int, int]
+    text: NDArray[np.uint8],
+    block_bytes: Sequence[int],
+    rows: NDArray[Any],
+    size_hw: tuple[int, int],
 ) -> StoredRles:
     places, ends = rows["place"], [0, *accumulate(block_bytes)]
     nb_blocks = -(-len(rows) // BLOCK)

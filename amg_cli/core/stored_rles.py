@@ -26,7 +26,7 @@ class Blocks:
     """
 
     size_hw: tuple[int, int]
-    deflated: bytes
+    deflated: NDArray[np.uint8]
     bounds: Sequence[int]
     ends: NDArray[np.int64]
     _inflated: dict[int, list[Rle]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Blocks:
         first = block * BLOCK
         start = int(self.ends[first - 1]) if first else 0
         deflated = self.deflated[self.bounds[block] : self.bounds[block + 1]]
-        text = zlib.decompress(deflated).decode("ascii")
+        text = zlib.decompress(deflated.data).decode("ascii")
         edges = [0, *(self.ends[first : first + BLOCK] - start).tolist()]
         size = list(self.size_hw)
         return [{"size": size, "counts": text[begin:end]} for begin, end in pairwise(edges)]

@@ -154,6 +154,8 @@ def _survivors(
 
 def _by_crop(crop_boxes_xyxy: Tensor) -> list[Tensor]:
     """Indices of the candidates of each crop, crops in order of appearance."""
+    if (crop_boxes_xyxy == crop_boxes_xyxy[:1]).all():  # mostly, and sorting takes its time
+        return [torch.arange(len(crop_boxes_xyxy), dtype=torch.int64, device="cpu")]
     _, first, crop = np.unique(
         crop_boxes_xyxy.numpy(), axis=0, return_index=True, return_inverse=True
     )
