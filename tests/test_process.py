@@ -142,6 +142,18 @@ def test_nothing_heavy_is_loaded_before_the_settings():
     assert in_a_new_process(code) == "set()\n"
 
 
+def test_what_the_modules_make_is_not_looked_through_for_garbage():
+    code = (
+        "import atexit, gc\n"
+        "collected = []\n"
+        "gc.callbacks.append(lambda phase, _: collected.append(phase))\n"
+        "atexit.register(lambda: print(len(collected) < 50, gc.get_freeze_count() > 100_000))\n"
+        "from amg_cli.cli.process import prepare_process; prepare_process(); prepare_process()\n"
+        "import torch"
+    )
+    assert in_a_new_process(code) == "True True\n"
+
+
 @pytest.mark.parametrize("name", SPINNING)
 def test_a_way_to_wait_that_the_user_has_set_stays(monkeypatch, name):
     monkeypatch.setenv(name, "7")
