@@ -130,13 +130,13 @@ def test_the_image_is_not_changed(tiny_model, noise):
 def test_points_per_batch_rounded_up_to_groups_bounds_the_masks_drawn(
     points_per_batch, masks, monkeypatch
 ):
-    drawn, measure = [], module._measure
+    drawn, measure = [], module.measure
 
     def counted(part, *rest):
         drawn.append(len(part.low_res))
         return measure(part, *rest)
 
-    monkeypatch.setattr(module, "_measure", counted)
+    monkeypatch.setattr(module, "measure", counted)
     config = settings(points_per_side=6, points_per_batch=points_per_batch)
     propose(Discs(), blank(60, 90), config)
     assert drawn == masks

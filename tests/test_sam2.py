@@ -232,6 +232,15 @@ def test_what_is_not_padding_is_drawn_as_in_the_whole(model, used_hw):
     assert (partly == UNDRAWN).any()
 
 
+def test_masks_are_drawn_coarsely_on_the_finer_levels_too(model):
+    embedding = model.prepare(model.encode(images()[:1]))
+    assert model.mask_decoder.draws_coarsely(embedding)
+    decoded = model.decode(embedding, prompts_of("point"))
+    coarse, whole = decoded.coarse(), decoded.logits()
+    whole = whole.view(*coarse.shape[:2], *whole.shape[1:])[:, :, 1::4, 1::4].flatten(2)
+    assert (coarse - whole).abs().max() < 1e-5 * whole.abs().max()
+
+
 def test_only_the_masks_asked_for_are_drawn(model):
     assert_draws_what_is_asked_for(model)
 

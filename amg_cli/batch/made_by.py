@@ -16,7 +16,12 @@ from amg_cli.weights.cache import sha256_of
 
 FILE = "made_by.json"
 # Of a record that does not know of others.
-_BEFORE = {"backend": "torch", "hq_token_only": False, "use_m2m": False}
+_BEFORE = {
+    "backend": "torch",
+    "hq_token_only": False,
+    "use_m2m": False,
+    "coarse_nms_thresh": 1.0,
+}
 
 
 def maker_of(work: Work, config: GenerationConfig) -> dict[str, Any]:

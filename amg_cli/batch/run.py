@@ -45,6 +45,7 @@ _BEFORE = {
     "backend": "torch",
     "use_m2m": False,
     "hq_token_only": False,
+    "coarse_nms_thresh": 1.0,
 }
 _LISTED = 16  # of a list, so many are named
 # What becomes of an image that is listed: work, or nothing as it is done, has failed before, or has

@@ -72,6 +72,10 @@ class EncodedView:
         x0, y0, _, _ = self.crop.box_xyxy
         return y0, x0
 
+    def prompts(self) -> Tensor:
+        """The indices of all points. -> (N,)"""
+        return torch.arange(len(self.points_xy), dtype=torch.int64, device="cpu")
+
     def input_xy(self) -> Tensor:
         """The points, in pixels of the model's input. -> (N, 2) float32."""
         return self.frame.to_input_xy(self.points_xy)

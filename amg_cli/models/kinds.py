@@ -109,6 +109,13 @@ class Decoded(Protocol):
         """
 
 
+class CoarseDecoded(Decoded, Protocol):
+    """The same, of a decoder that can draw little of each mask."""
+
+    def coarse(self) -> Tensor:
+        """All masks at one place of each of the U cells that the image covers. -> (N, M, U)"""
+
+
 class Decoder(Protocol):
     """A mask decoder, an `nn.Module` made of its config and the embedding's channels."""
 
@@ -134,3 +141,6 @@ class Decoder(Protocol):
 
         used_hw: the cells that the image covers, from the first on; no others need be drawn
         """
+
+    def draws_coarsely(self, embedding: Embedding) -> bool:
+        """Whether the masks of points on it are `CoarseDecoded`."""

@@ -115,6 +115,10 @@ class OnnxDecoder(nn.Module):
         self.decoder = decoder
         self.graphs = dict(graphs)
 
+    def draws_coarsely(self, embedding: Embedding) -> bool:
+        """As `Decoder`: its graphs draw all."""
+        return False
+
     def forward(
         self,
         embedding: Embedding,

@@ -72,6 +72,10 @@ class HqTwoWayDecoder(TwoWayDecoder):
         features = self.embedding_maskfeature(pixels) + self._features(embedding)
         return torch.cat([pixels, features], dim=1)
 
+    def draws_coarsely(self, embedding: Embedding) -> bool:
+        """As `Decoder`: convolutions see more than one pixel."""
+        return False
+
     def _fast_upscaling(self, embedding: Embedding, base: Base, layout: Layout) -> Drawing:
         pixels = FastUpscaling.of(self.output_upscaling, base, grown(layout))
         return HqUpscaling.of(pixels, self.embedding_maskfeature, self._features(embedding))

@@ -110,6 +110,13 @@ class FastCanvas:
                 drawn.append(self._masks(image, of_part)[kept])
         return torch.cat(drawn)
 
+    def coarse(self, kernels: Tensor) -> Tensor:
+        """As `draw`, of all kernels, at one pixel of each cell. -> (N, M, U)"""
+        upscaling = cast("FastUpscaling", self.upscaling)
+        of_parts = split(kernels, [len(image) for image in self.images])
+        parts = zip(self.images, of_parts, strict=True)
+        return torch.cat([upscaling.coarse(image, part) for image, part in parts])
+
     def _masks(self, image: Factors, kernels: Tensor) -> Tensor:
         draw: Any = self.modes.compiled(type(self.upscaling).draw)
         return cast("Tensor", draw(self.upscaling, image, kernels))
@@ -174,6 +181,11 @@ class TwoWayDecoder(nn.Module):
         """As `Decoder`. For inference."""
         layout = Layout(embedding.cells_hw, used_hw, modes.precision)
         return Shared(layout, modes, self._prepared(embedding, layout))
+
+    def draws_coarsely(self, embedding: Embedding) -> bool:
+        """As `Decoder`: where they are decoded in factors."""
+        nb_tokens = len(self._own(multimask=True)) + 2  # a point, and what pads it
+        return embedding.shared is not None and is_less_work(self.transformer, nb_tokens)
 
     def _prepared(
         self, embedding: Embedding, layout: Layout, of_masks: Tensor | None = None
@@ -274,3 +286,9 @@ class TwoWayDecoded:
     def logits(self, keep: Tensor | None = None) -> Tensor:
         """As `Decoded`."""
         return self.canvas.draw(kernels_of(self.hypernetworks, self.mask_tokens), keep)
+
+    @in_own_precision
+    def coarse(self) -> Tensor:
+        """As `CoarseDecoded`, of a prepared embedding."""
+        canvas = cast("FastCanvas", self.canvas)
+        return canvas.coarse(kernels_of(self.hypernetworks, self.mask_tokens))
