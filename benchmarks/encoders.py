@@ -2,7 +2,8 @@
 
     python benchmarks/encoders.py --checkpoint mobile_sam.pt --json benchmarks/results/encoders.json
 
-In the environment of `benchmarks/requirements.txt`.
+In the environment of `benchmarks/requirements.txt`. The process keeps the memory it frees, as that
+of the command does and as ONNX Runtime does by itself; else torch fetches it anew for each layer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import click
 import torch
 
 from amg_cli import load_model
+from amg_cli.cli.process import prepare_process
 
 Encoder = Callable[[torch.Tensor], object]
 
@@ -67,6 +69,7 @@ def main(
 ) -> None:
     """Time the encoder side by side."""
     warnings.filterwarnings("ignore")
+    prepare_process()
     image = torch.randn(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
     contenders = encoders(checkpoint, module, model_type)
     found: dict[str, list[float]] = {name: [] for name in contenders}

@@ -9,7 +9,13 @@ import torch
 from amg_cli import GenerationConfig, load_model, propose
 from amg_cli.batch.image_tasks import Everything
 from amg_cli.batch.job import Job
-from amg_cli.generation.coarse_nms import FEWEST_CELLS, clusters_of, propose_best
+from amg_cli.generation.coarse_nms import (
+    BEST_OF_A_CLUSTER,
+    FEWEST_CELLS,
+    NEARLY_STABLE,
+    clusters_of,
+    propose_best,
+)
 from amg_cli.generation.encoded_view import EncodedView
 from amg_cli.generation.grid import decode
 from amg_cli.generation.propose import candidates_for
@@ -149,7 +155,7 @@ def test_clusters_are_those_of_nms_whatever_is_compared_together(at_a_time, thre
     assert clusters_of(torch.zeros(0, 80, dtype=torch.bool), thresh).tolist() == []
 
 
-def test_the_best_of_a_cluster_are_drawn_then_more_of_one_that_has_none(nano, scene, monkeypatch):
+def test_the_best_of_a_cluster_are_drawn_then_others_where_none_stays(nano, scene, monkeypatch):
     drawn = []
     module = "amg_cli.generation.coarse_nms"
 
@@ -160,7 +166,7 @@ def test_the_best_of_a_cluster_are_drawn_then_more_of_one_that_has_none(nano, sc
 
     nothing = GenerationConfig(points_per_side=1, pred_iou_thresh=9)
     monkeypatch.setattr(f"{module}._drawn", none_stays)
-    config = GenerationConfig(points_per_side=16, **COARSE)
+    config = GenerationConfig(points_per_side=16, stability_score_thresh=0.9, **COARSE)
     (view,) = views(scene.shape[:2], config)
     with torch.inference_mode():
         propose_best(nano, EncodedView.of(nano, scene, view), config)
@@ -168,7 +174,8 @@ def test_the_best_of_a_cluster_are_drawn_then_more_of_one_that_has_none(nano, sc
     assert len(second)
     assert not set(first.keys.tolist()) & set(second.keys.tolist())
     clusters = clusters_of(first.inside, 0.9)
-    assert torch.bincount(clusters).max() == 4
+    assert torch.bincount(clusters).max() == BEST_OF_A_CLUSTER
+    assert second.may_be_stable(0.9, NEARLY_STABLE).all()
     assert (first.pred_iou.diff() <= 0).all()
 
 

@@ -29,11 +29,13 @@ from amg_cli.models.sam import Sam
 if TYPE_CHECKING:
     from amg_cli.models.kinds import CoarseDecoded
 
-STABILITY_MARGIN = 0.05  # a coarse stability score this far under the threshold means unstable
 FEWEST_CELLS = 16  # masks of fewer are all drawn, as so few say little
-# The best so many of a cluster, then so many more of one of which none has stayed; then it is given
-# up. Of clusters of unstable masks few hold a stable one, and drawing in small steps costs more.
-DRAWN_OF_A_CLUSTER = (4, 16)
+# The best so many of a cluster are drawn; of one of which none stays, then all that look stable. In
+# smaller steps there would be less to draw, but small groups of prompts cost as much as whole ones.
+BEST_OF_A_CLUSTER = 4
+# How far a coarse stability score may lie under the threshold: to be looked at at all, and to be
+# drawn where others of the cluster have turned out unstable.
+FAR_FROM_STABLE, NEARLY_STABLE = 0.05, 0.01
 AT_A_TIME = 1024  # masks that are compared in one product
 MASKS_A_PROMPT = 64  # more than any decoder has
 
@@ -72,10 +74,10 @@ class CoarseMasks:
         """A number for each mask, which rises from point to point, and from mask to mask of it."""
         return self.prompt * MASKS_A_PROMPT + self.number
 
-    def may_be_stable(self, thresh: float) -> Tensor:
-        """Which are not far from stable, or too small to tell. -> (K,) bool"""
+    def may_be_stable(self, thresh: float, margin: float) -> Tensor:
+        """Which have a score not further under `thresh`, or are too small to tell. -> (K,) bool"""
         score = self.nb_high / self.nb_low.clamp(min=1)
-        return (score >= thresh - STABILITY_MARGIN) | (self.nb_low < FEWEST_CELLS)
+        return (score >= thresh - margin) | (self.nb_low < FEWEST_CELLS)
 
 
 def propose_best(model: Sam, crop: EncodedView, config: GenerationConfig) -> Candidates:
@@ -85,23 +87,20 @@ def propose_best(model: Sam, crop: EncodedView, config: GenerationConfig) -> Can
         """The masks of a batch."""
         return _coarse_masks(model, crop, config, groups)
 
-    waiting = CoarseMasks.concat(in_batches(crop, config, crop.prompts(), coarse))
-    waiting = waiting[waiting.may_be_stable(config.stability_score_thresh)]
-    waiting = waiting[torch.sort(waiting.pred_iou, descending=True, stable=True).indices]
-    found, keys = [Candidates.empty()], [waiting.keys[:0]]
-    for count in DRAWN_OF_A_CLUSTER:
-        if not len(waiting):
-            break
-        with timed("nms"):
-            clusters = clusters_of(waiting.inside, config.coarse_nms_thresh)
-            chosen = _places_in(clusters) < count
-        candidates, stay = _drawn(model, crop, config, waiting[chosen])
-        found.append(candidates)
-        keys.append(stay)
-        settled = clusters[torch.isin(waiting.keys, stay)]
-        waiting = waiting[~chosen & ~torch.isin(clusters, settled)]
-    in_order = torch.argsort(torch.cat(keys))
-    return Candidates.concat(found)[in_order]
+    thresh = config.stability_score_thresh
+    masks = CoarseMasks.concat(in_batches(crop, config, crop.prompts(), coarse))
+    masks = masks[masks.may_be_stable(thresh, FAR_FROM_STABLE)]
+    masks = masks[torch.sort(masks.pred_iou, descending=True, stable=True).indices]
+    with timed("nms"):
+        clusters = clusters_of(masks.inside, config.coarse_nms_thresh)
+        best = _places_in(clusters) < BEST_OF_A_CLUSTER
+    found, stay = _drawn(model, crop, config, masks[best])
+    settled = torch.isin(clusters, clusters[torch.isin(masks.keys, stay)])
+    others = masks[~best & ~settled]
+    others = others[others.may_be_stable(thresh, NEARLY_STABLE)]
+    found_more, stay_too = _drawn(model, crop, config, others)
+    in_order = torch.argsort(torch.cat([stay, stay_too]))
+    return Candidates.concat([found, found_more])[in_order]
 
 
 def clusters_of(inside: Tensor, thresh: float) -> Tensor:
@@ -189,5 +188,5 @@ def _drawn(
         return found, (drawn.prompt * MASKS_A_PROMPT + drawn.number)[places]
 
     batches = in_batches(crop, config, wanted.any(dim=1).nonzero()[:, 0], measured)
-    found, keys = zip(*batches, strict=True)
+    found, keys = zip((Candidates.empty(), chosen.keys[:0]), *batches, strict=True)
     return Candidates.concat(found), torch.cat(keys)
