@@ -187,8 +187,8 @@ class GenerationConfig:
     # What neither the reference nor SAM 2's generator has.
     coarse_nms_thresh: float = _proposing(
         1.0, "Draw masks at one pixel in sixteen first, and in full only the best of those whose "
-        "IoU is over this there, such as 0.9: quicker, but a mask or two in a hundred are "
-        "missing. On a CPU; 1 draws all.", low=0, high=1,
+        "IoU is over this there, such as 0.9: quicker, but a mask in a hundred or so is missing. "
+        "On a CPU; 1 draws all.", low=0, high=1,
     )  # fmt: skip
     # What the reference does not have: SAM 2's generator has it, by this name.
     use_m2m: bool = _proposing(
