@@ -78,9 +78,13 @@ def _setting(
     is_area: bool = False,
     beyond: bool = False,
     of_proposing: bool = False,
+    leaves_out: bool = False,
     **bounds: Any,
 ) -> Any:
-    """beyond: the reference does not have it; of_proposing: `propose` alone goes by it"""
+    """beyond: the reference does not have it; of_proposing: `propose` alone goes by it
+
+    leaves_out: of candidates some that pass, so that it is for runs that keep none
+    """
     about = {
         "help": help_line,
         "range": Range(**bounds),
@@ -89,6 +93,7 @@ def _setting(
         "is_area": is_area,
         "beyond": beyond,
         "of_proposing": of_proposing,
+        "leaves_out": leaves_out,
     }
     return dataclasses.field(default=default, metadata=about)
 
@@ -184,18 +189,17 @@ class GenerationConfig:
         0, "Fill holes and drop islands smaller than this, in pixels; 0 leaves masks alone.",
         low=0,
     )  # fmt: skip
-    # What neither the reference nor SAM 2's generator has.
-    coarse_nms_thresh: float = _proposing(
-        1.0, "Draw masks at one pixel in sixteen first, and in full only the best of those whose "
-        "IoU is over this there, such as 0.9: quicker, but a mask in a hundred or so is missing. "
-        "On a CPU; 1 draws all.", low=0, high=1,
-    )  # fmt: skip
     # What the reference does not have: SAM 2's generator has it, by this name.
     use_m2m: bool = _proposing(
         False, "Give every mask back to the model, beside its point, and take the mask that comes "
         "of it, as SAM 2's generator can. Takes two or three times as long.",
     )  # fmt: skip
     # What neither has.
+    coarse_nms_thresh: float = _proposing(
+        1.0, "Draw masks at one pixel in sixteen first, and in full only the best of those whose "
+        "IoU is over this there, such as 0.9: quicker, but a mask in a hundred or so is missing. "
+        "On a CPU; 1 draws all.", leaves_out=True, low=0, high=1,
+    )  # fmt: skip
     nms: str = _beyond(
         "box", "What duplicates are found by at the two thresholds: boxes, as in the reference, or "
         "masks, so that a stray pixel saves none; off keeps all.", choices=("box", "mask", "off"),
@@ -257,11 +261,7 @@ class GenerationConfig:
             pred_iou_thresh=min(iou, self.pred_iou_thresh),
             stability_score_thresh=min(stability, self.stability_score_thresh),
             nms="off",
-            **{
-                name: getattr(self, name)
-                for name in settings_of_proposing()
-                if name != "coarse_nms_thresh"  # which leaves some out
-            },
+            **{name: getattr(self, name) for name in settings_of_all_candidates()},
         )
 
     def area_bounds(self, size_hw: tuple[int, int]) -> tuple[float, float]:
@@ -272,14 +272,21 @@ class GenerationConfig:
 def settings_of_edges() -> list[str]:
     """The names of those that edges go by: of proposing, thresholds and duplicates."""
     thresholds = ["pred_iou_thresh", "stability_score_thresh"]
-    names = [*settings_of_proposing(), *thresholds, "nms", "box_nms_thresh", "crop_nms_thresh"]
-    return [name for name in names if name != "coarse_nms_thresh"]  # all of its masks count
+    nms = ["nms", "box_nms_thresh", "crop_nms_thresh"]
+    return [*settings_of_all_candidates(), *thresholds, *nms]
 
 
 def settings_of_proposing() -> list[str]:
     """The names of those that `propose` alone goes by, so that candidates have them for good."""
     settings = dataclasses.fields(GenerationConfig)
     return [setting.name for setting in settings if setting.metadata["of_proposing"]]
+
+
+def settings_of_all_candidates() -> list[str]:
+    """Those of proposing but what leaves some candidates out."""
+    settings = dataclasses.fields(GenerationConfig)
+    of_both = [s for s in settings if s.metadata["of_proposing"] and not s.metadata["leaves_out"]]
+    return [setting.name for setting in of_both]
 
 
 def settings_of_selecting() -> list[str]:
