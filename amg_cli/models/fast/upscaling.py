@@ -151,10 +151,8 @@ class FastUpscaling:
     def _pixels(self, quarters: Tensor) -> Iterator[Tensor]:
         """The upper and the lower row of each quarter: two of (N, 4 * U, C / 4), of two pixels."""
         for i, half in enumerate(self.sixteenths):
-            pixels = linear(quarters, half, self.sixteenths_bias, gelu=not self.pixels)
-            if self.pixels:
-                pixels = torch.ops.aten.gelu_(pixels.add_(self.pixels[i]))
-            yield pixels
+            added = self.pixels[i] if self.pixels else None
+            yield _activated(quarters, half, self.sixteenths_bias, added)
 
     def upscaled(self, image: Factors) -> Tensor:
         """The image's pixels in their place, of the cells that are used: (N, 4 h, 4 w, C / 8)."""
@@ -172,10 +170,7 @@ class FastUpscaling:
 
         kernels (N, M, C / 8) -> (N, M, U), for a tenth of the work
         """
-        pixel, bias, added = self._second_pixel
-        pixels = linear(self._first_quarter._quarters(image), pixel, bias, gelu=added is None)
-        if added is not None:
-            pixels = torch.ops.aten.gelu_(pixels.add_(added))
+        pixels = _activated(self._first_quarter._quarters(image), *self._second_pixel)
         return matmuls(kernels.to(pixels.dtype), pixels.mT).to(kernels.dtype)
 
     @cached_property
@@ -210,6 +205,14 @@ class FastUpscaling:
         quarters = quarters.view(own.shape[0], -1, *channels)
         normed = F.layer_norm(quarters, channels, self.norm_weight, self.norm_bias, self.norm_eps)
         return torch.ops.aten.gelu_(normed)
+
+
+def _activated(x: Tensor, matrix: Tensor, bias: Tensor, added: Tensor | None) -> Tensor:
+    """The GELU of a linear layer's output, and of what a finer level adds to that, if one does."""
+    y = linear(x, matrix, bias, gelu=added is None)
+    if added is not None:
+        y = torch.ops.aten.gelu_(y.add_(added))
+    return y
 
 
 def _halves(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
