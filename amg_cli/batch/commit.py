@@ -182,7 +182,5 @@ def _remove_folder(folder: Path) -> None:
     """In one step where it is empty, as it mostly is."""
     try:
         folder.rmdir()
-    except FileNotFoundError:
-        pass
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)

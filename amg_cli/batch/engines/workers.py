@@ -165,8 +165,8 @@ class _Feed:
         """Whether there will be no more."""
         return self.ended and not self._returned
 
-    def close(self) -> None:
-        """All of them are done. Raises what the iterator raised after the last."""
+    def raise_error(self) -> None:
+        """Raise what the iterator raised after the last job, if it did."""
         self._jobs.raise_error()
 
     def _fill(self) -> None:
@@ -198,7 +198,7 @@ class _Pool:
             while first in done:
                 yield done.pop(first)
                 first += 1
-        feed.close()
+        feed.raise_error()
 
     def stop(self) -> None:
         """End the workers. What they have in hand is dropped, and leaves nothing behind."""
