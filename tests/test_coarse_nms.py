@@ -14,6 +14,7 @@ from amg_cli.generation.coarse_nms import (
     FEWEST_CELLS,
     NEARLY_STABLE,
     clusters_of,
+    keys_of,
     propose_best,
 )
 from amg_cli.generation.encoded_view import EncodedView
@@ -162,7 +163,7 @@ def test_the_best_of_a_cluster_are_drawn_then_others_where_none_stays(nano, scen
     def none_stays(model, crop, config, chosen):
         drawn.append(chosen)
         found = candidates_for(model, np.zeros((9, 9, 3), np.uint8), nothing)
-        return found, chosen.keys[:0]
+        return found, keys_of(chosen)[:0]
 
     nothing = GenerationConfig(points_per_side=1, pred_iou_thresh=9)
     monkeypatch.setattr(f"{module}._drawn", none_stays)
@@ -171,8 +172,8 @@ def test_the_best_of_a_cluster_are_drawn_then_others_where_none_stays(nano, scen
     with torch.inference_mode():
         propose_best(nano, EncodedView.of(nano, scene, view), config)
     first, second = drawn
-    assert len(second)
-    assert not set(first.keys.tolist()) & set(second.keys.tolist())
+    assert len(second.prompt)
+    assert not set(keys_of(first).tolist()) & set(keys_of(second).tolist())
     clusters = clusters_of(first.inside, 0.9)
     assert torch.bincount(clusters).max() == BEST_OF_A_CLUSTER
     assert second.may_be_stable(0.9, NEARLY_STABLE).all()

@@ -142,6 +142,19 @@ def test_points_per_batch_rounded_up_to_groups_bounds_the_masks_drawn(
     assert drawn == masks
 
 
+def test_each_group_places_its_own_points_alone(monkeypatch):
+    """With a million points a view has sixty thousand groups."""
+    placed, to_input_xy = [], Frame.to_input_xy
+
+    def counted(frame, points_xy):
+        placed.append(len(points_xy))
+        return to_input_xy(frame, points_xy)
+
+    monkeypatch.setattr(Frame, "to_input_xy", counted)
+    propose(Discs(), blank(60, 90), settings(points_per_side=8))
+    assert placed == [16] * 4
+
+
 @pytest.mark.parametrize("points_per_side", [1, 4, 5])
 def test_the_model_is_always_asked_for_sixteen_prompts(points_per_side):
     model = Discs()

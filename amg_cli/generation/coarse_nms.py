@@ -22,12 +22,13 @@ from torch import Tensor
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.timings import timed
+from amg_cli.generation.columns import Columns, concat
 from amg_cli.generation.encoded_view import EncodedView
-from amg_cli.generation.grid import LowRes, decode, drawn_of, in_batches, measure, passing_of
+from amg_cli.generation.grid import LowRes, decode, draw, in_batches, measure, passing_of
 from amg_cli.models.sam import Sam
 
 if TYPE_CHECKING:
-    from amg_cli.models.kinds import CoarseDecoded
+    from amg_cli.models.kinds import CoarseDecoded, Decoded
 
 FEWEST_CELLS = 16  # masks of fewer are all drawn, as so few say little
 # The best so many of a cluster are drawn; of one of which none stays, then all that look stable. In
@@ -41,7 +42,7 @@ MASKS_A_PROMPT = 64  # more than any decoder has
 
 
 @dataclass(frozen=True)
-class CoarseMasks:
+class CoarseMasks(Columns):
     """Masks that pass the score, at one place of each cell.
 
     inside: (K, U) bool
@@ -55,24 +56,6 @@ class CoarseMasks:
     pred_iou: Tensor
     prompt: Tensor
     number: Tensor
-
-    @staticmethod
-    def concat(parts: Sequence[CoarseMasks]) -> CoarseMasks:
-        """All of `parts`, in order."""
-        columns = zip(*(vars(part).values() for part in parts), strict=True)
-        return CoarseMasks(*(torch.cat(column) for column in columns))
-
-    def __len__(self) -> int:
-        return len(self.pred_iou)
-
-    def __getitem__(self, index: Tensor) -> CoarseMasks:
-        """Those that `index` names."""
-        return CoarseMasks(*(column[index] for column in vars(self).values()))
-
-    @property
-    def keys(self) -> Tensor:
-        """A number for each mask, which rises from point to point, and from mask to mask of it."""
-        return self.prompt * MASKS_A_PROMPT + self.number
 
     def may_be_stable(self, thresh: float, margin: float) -> Tensor:
         """Which have a score not further under `thresh`, or are too small to tell. -> (K,) bool"""
@@ -88,19 +71,24 @@ def propose_best(model: Sam, crop: EncodedView, config: GenerationConfig) -> Can
         return _coarse_masks(model, crop, config, groups)
 
     thresh = config.stability_score_thresh
-    masks = CoarseMasks.concat(in_batches(crop, config, crop.prompts(), coarse))
+    masks = concat(in_batches(crop, config, crop.prompts(), coarse))
     masks = masks[masks.may_be_stable(thresh, FAR_FROM_STABLE)]
     masks = masks[torch.sort(masks.pred_iou, descending=True, stable=True).indices]
     with timed("nms"):
         clusters = clusters_of(masks.inside, config.coarse_nms_thresh)
         best = _places_in(clusters) < BEST_OF_A_CLUSTER
     found, stay = _drawn(model, crop, config, masks[best])
-    settled = torch.isin(clusters, clusters[torch.isin(masks.keys, stay)])
+    settled = torch.isin(clusters, clusters[torch.isin(keys_of(masks), stay)])
     others = masks[~best & ~settled]
     others = others[others.may_be_stable(thresh, NEARLY_STABLE)]
     found_more, stay_too = _drawn(model, crop, config, others)
     in_order = torch.argsort(torch.cat([stay, stay_too]))
     return Candidates.concat([found, found_more])[in_order]
+
+
+def keys_of(masks: CoarseMasks | LowRes) -> Tensor:
+    """A number for each mask, which rises from point to point, and from mask to mask of it."""
+    return masks.prompt * MASKS_A_PROMPT + masks.number
 
 
 def clusters_of(inside: Tensor, thresh: float) -> Tensor:
@@ -156,7 +144,7 @@ def _coarse_masks(
     parts = []
     for group in groups:
         decoded = decode(model, crop, config, group)
-        keep = passing_of(decoded, config, group)
+        keep = passing_of(config, decoded, group)
         with timed("logits"):
             logits = cast("CoarseDecoded", decoded).coarse()[keep]
         prompt, number = keep.nonzero().unbind(dim=1)
@@ -165,7 +153,7 @@ def _coarse_masks(
         )
         of_masks = (decoded.scores[keep], group[prompt], number)
         parts.append(CoarseMasks(logits > threshold, nb_high, nb_low, *of_masks))
-    return CoarseMasks.concat(parts)
+    return concat(parts)
 
 
 def _drawn(
@@ -175,18 +163,18 @@ def _drawn(
     wanted = torch.zeros(len(crop.points_xy), MASKS_A_PROMPT, dtype=torch.bool, device="cpu")
     wanted[chosen.prompt, chosen.number] = True
 
+    def wanted_of(decoded: Decoded, group: Tensor) -> Tensor:
+        """Those of a group. -> (padded, M) bool"""
+        keep = torch.zeros_like(decoded.scores, dtype=torch.bool)
+        keep[: len(group)] = wanted[group, : keep.shape[1]]
+        return keep
+
     def measured(groups: Sequence[Tensor]) -> tuple[Candidates, Tensor]:
         """Those of a batch."""
-        parts = []
-        for group in groups:
-            decoded = decode(model, crop, config, group)
-            keep = torch.zeros_like(decoded.scores, dtype=torch.bool)
-            keep[: len(group)] = wanted[group, : keep.shape[1]]
-            parts.append(drawn_of(decoded, keep, group))
-        drawn = LowRes.concat(parts)
+        drawn = draw(model, crop, config, groups, wanted_of)
         found, places = measure(drawn, crop, model.config.mask_threshold, config)
-        return found, (drawn.prompt * MASKS_A_PROMPT + drawn.number)[places]
+        return found, keys_of(drawn)[places]
 
     batches = in_batches(crop, config, wanted.any(dim=1).nonzero()[:, 0], measured)
-    found, keys = zip((Candidates.empty(), chosen.keys[:0]), *batches, strict=True)
+    found, keys = zip((Candidates.empty(), keys_of(chosen)[:0]), *batches, strict=True)
     return Candidates.concat(found), torch.cat(keys)

@@ -76,9 +76,13 @@ class EncodedView:
         """The indices of all points. -> (N,)"""
         return torch.arange(len(self.points_xy), dtype=torch.int64, device="cpu")
 
-    def input_xy(self) -> Tensor:
-        """The points, in pixels of the model's input. -> (N, 2) float32."""
-        return self.frame.to_input_xy(self.points_xy)
+    def input_xy(self, prompts: Tensor | None = None) -> Tensor:
+        """The points, in pixels of the model's input; those of some prompts, or all.
+
+        prompts: (P,), their indices -> (P, 2) float32
+        """
+        points_xy = self.points_xy if prompts is None else self.points_xy[prompts.numpy()]
+        return self.frame.to_input_xy(points_xy)
 
     def is_cut(self, boxes_xyxy: Tensor) -> Tensor:
         """Whether a box ends where the crop does, inside the image. (K, 4), of the crop -> (K,)."""

@@ -15,6 +15,7 @@ from amg_cli.core import rle as rle_codec
 from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.timings import count, timed
+from amg_cli.generation.columns import Columns, concat
 from amg_cli.generation.drawing import DrawnMask, draw_masks
 from amg_cli.generation.encoded_view import EncodedView
 from amg_cli.generation.parallel import in_parallel, nb_workers
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class LowRes:
+class LowRes(Columns):
     """Masks that are drawn, at low resolution.
 
     low_res (K, h, w) logits; pred_iou (K,); prompt (K,): the index of each mask's point; number
@@ -45,12 +46,6 @@ class LowRes:
     pred_iou: Tensor
     prompt: Tensor
     number: Tensor
-
-    @staticmethod
-    def concat(parts: Sequence[LowRes]) -> LowRes:
-        """All of `parts`, in order, on the CPU, wherever the model is."""
-        columns = zip(*(vars(part).values() for part in parts), strict=True)
-        return LowRes(*(torch.cat(column).cpu() for column in columns))
 
 
 def group_size(crop: EncodedView) -> int:
@@ -85,7 +80,7 @@ def decode(model: Sam, crop: EncodedView, config: GenerationConfig, group: Tenso
     size = group_size(crop)
     numbers = torch.arange(size, dtype=torch.int64, device="cpu")
     labels = torch.full((size, 1), FOREGROUND, dtype=torch.int64, device="cpu")
-    padded = crop.input_xy()[group[numbers.clamp(max=len(group) - 1)]]
+    padded = crop.input_xy(group[numbers.clamp(max=len(group) - 1)])
     with timed("prompts"):
         prompts = Prompts(padded[:, None].to(model.device), labels.to(model.device))
         decoded: Decoded = model.decode(crop.embedding, prompts)
@@ -95,7 +90,7 @@ def decode(model: Sam, crop: EncodedView, config: GenerationConfig, group: Tenso
     return decoded
 
 
-def passing_of(decoded: Decoded, config: GenerationConfig, group: Tensor) -> Tensor:
+def passing_of(config: GenerationConfig, decoded: Decoded, group: Tensor) -> Tensor:
     """Which masks of a padded group pass the score. -> (padded, M) bool; counts them."""
     keep = high_pred_iou(decoded.scores, config)
     keep[len(group) :] = False
@@ -105,12 +100,26 @@ def passing_of(decoded: Decoded, config: GenerationConfig, group: Tensor) -> Ten
     return keep
 
 
-def drawn_of(decoded: Decoded, keep: Tensor, group: Tensor) -> LowRes:
-    """Draw the masks of a group that `keep`, (padded, M), names."""
-    with timed("logits"):
-        low_res = decoded.logits(keep)
-    prompt, number = keep.nonzero().cpu().unbind(dim=1)
-    return LowRes(low_res, decoded.scores[keep], group[prompt], number)
+def draw(
+    model: Sam,
+    crop: EncodedView,
+    config: GenerationConfig,
+    groups: Sequence[Tensor],
+    keep_of: Callable[[Decoded, Tensor], Tensor],
+) -> LowRes:
+    """Decode groups of prompts, and draw masks of each, which come on the CPU.
+
+    keep_of: of a group, decoded, which masks are to be drawn, (padded, M) bool
+    """
+    parts = []
+    for group in groups:
+        decoded = decode(model, crop, config, group)
+        keep = keep_of(decoded, group)
+        with timed("logits"):
+            low_res = decoded.logits(keep)
+        prompt, number = keep.nonzero().cpu().unbind(dim=1)
+        parts.append(LowRes(low_res, decoded.scores[keep], group[prompt], number))
+    return concat(parts).cpu()
 
 
 def measure(

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from amg_cli.core.candidates import Candidates
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.rle import Rle
 from amg_cli.core.timings import count, timed
+from amg_cli.generation.columns import Columns, concat
 from amg_cli.generation.encoded_view import EncodedView
 from amg_cli.generation.refining import refined
 from amg_cli.generation.select import allowed, high_pred_iou, is_stable, staying_within
@@ -41,7 +41,7 @@ PIXELS_AT_A_TIME = 2**26  # of masks at the image's size, or the input's: 0.25 G
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(Columns):
     """K masks at low resolution, on the device: low_res (K, h, w) logits.
 
     And on the CPU pred_iou (K,), and prompt (K,), the index of each one's point.
@@ -51,14 +51,9 @@ class Drawn:
     pred_iou: Tensor
     prompt: Tensor
 
-    def __getitem__(self, index: Tensor) -> Drawn:
-        """Those that `index`, on the CPU, names."""
-        low_res = self.low_res[index.to(self.low_res.device)]
-        return Drawn(low_res, self.pred_iou[index], self.prompt[index])
-
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Columns):
     """K masks, measured at the crop's size.
 
     nb_pixels, nb_high, nb_low: (K,), those over the threshold, over it plus the stability score's
@@ -75,23 +70,6 @@ class Measured:
     def stability_score(self) -> Tensor:
         """(K,) float32, as `DrawnMask.stability_score`."""
         return self.nb_high.float() / self.nb_low.clamp(min=1).float()
-
-    def __getitem__(self, index: Tensor) -> Measured:
-        """Those that `index` names."""
-        return Measured(*(column[index] for column in vars(self).values()))
-
-    def cpu(self) -> Measured:
-        """The same on the CPU, which waits for them."""
-        return Measured(*(column.cpu() for column in vars(self).values()))
-
-
-Part = TypeVar("Part", Drawn, Measured)
-
-
-def concat(parts: Sequence[Part]) -> Part:
-    """All of `parts`, in order."""
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return type(parts[0])(*(torch.cat(column) for column in columns))
 
 
 def group_size(device: torch.device, config: GenerationConfig) -> int:

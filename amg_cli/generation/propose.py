@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from amg_cli.core.region import Region
 from amg_cli.generation.arguments import check_arguments
 from amg_cli.generation.coarse_nms import propose_best
 from amg_cli.generation.encoded_view import EncodedView
-from amg_cli.generation.grid import LowRes, decode, drawn_of, in_batches, measure, passing_of
+from amg_cli.generation.grid import LowRes, draw, in_batches, measure, passing_of
 from amg_cli.generation.on_device import propose_on_device
 from amg_cli.generation.views import views
 from amg_cli.models.devices import is_cpu
@@ -91,21 +92,17 @@ def _propose_on_cpu(model: Sam, crop: EncodedView, config: GenerationConfig) -> 
 
     def measured(groups: Sequence[Tensor]) -> Candidates:
         """Without what they were drawn from, which is a batch's alone."""
-        drawn = _drawn(model, crop, config, groups)
+        drawn = _passing(model, crop, config, groups)
         return measure(drawn, crop, model.config.mask_threshold, config)[0]
 
     return in_batches(crop, config, crop.prompts(), measured)
 
 
-def _drawn(
+def _passing(
     model: Sam, crop: EncodedView, config: GenerationConfig, groups: Sequence[Tensor]
 ) -> LowRes:
     """Decode groups of prompts, and draw the masks that pass the score."""
-    parts = []
-    for group in groups:
-        decoded = decode(model, crop, config, group)
-        parts.append(drawn_of(decoded, passing_of(decoded, config, group), group))
-    return LowRes.concat(parts)
+    return draw(model, crop, config, groups, partial(passing_of, config))
 
 
 @in_own_precision
@@ -120,7 +117,7 @@ def propose_with_logits(
 
     def measured(groups: Sequence[Tensor]) -> tuple[Candidates, Tensor]:
         """The candidates of a batch, and their logits."""
-        drawn = _drawn(model, crop, config, groups)
+        drawn = _passing(model, crop, config, groups)
         found, places = measure(drawn, crop, model.config.mask_threshold, config)
         return found, drawn.low_res[places]
 
