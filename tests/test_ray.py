@@ -120,7 +120,7 @@ def test_a_reader_that_begins_anew_gets_what_it_got_and_nothing_of_what_is_done(
     desk = Desk(size=2)
     for number in range(3):
         asyncio.run(desk.put(number, b"%d" % number))
-    asyncio.run(desk.end())
+    asyncio.run(desk.end(3))
     first, second = [(0, b"0"), (1, b"1")], [(2, b"2")]
     assert taken(desk, 0, 1, 2) == [first, second, None]
     assert asyncio.run(desk.begin(0)) == 1
@@ -128,6 +128,22 @@ def test_a_reader_that_begins_anew_gets_what_it_got_and_nothing_of_what_is_done(
     asyncio.run(desk.drop(0))
     assert taken(desk, 0, 1, 2) == [[], second, None]
     assert asyncio.run(desk.begin(0)) == 1
+
+
+def test_what_comes_after_the_end_that_was_sent_after_it_is_handed_out_all_the_same():
+    async def out_of_order():
+        desk = Desk(size=1)
+        await desk.end(2)
+        waiting = asyncio.create_task(desk.take(0))
+        await asyncio.sleep(0)
+        await desk.put(1, b"1")
+        first = await waiting
+        last = asyncio.create_task(desk.take(1))
+        await asyncio.sleep(0)
+        await desk.put(0, b"0")
+        return first, await last, await desk.take(2)
+
+    assert asyncio.run(out_of_order()) == ([(1, b"1")], [(0, b"0")], None)
 
 
 def test_an_actor_that_cannot_work_where_it_is_says_why(tmp_path, monkeypatch):

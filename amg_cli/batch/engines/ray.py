@@ -143,16 +143,18 @@ class _Feed:
         self._room.release()
 
     def _fill(self) -> None:
+        nb_put = 0
         try:
-            for number, job in enumerate(self._jobs):
+            for job in self._jobs:
                 self._room.acquire()
                 if self._closed.is_set():
                     return
-                self._waiting[number] = job
-                self._desk.put.remote(number, pickle.dumps(job))
+                self._waiting[nb_put] = job
+                self._desk.put.remote(nb_put, pickle.dumps(job))
+                nb_put += 1
         finally:
             if not self._closed.is_set():
-                self._desk.end.remote()
+                self._desk.end.remote(nb_put)
 
 
 class _Run:

@@ -28,7 +28,9 @@ class Desk:
     """Jobs in pieces, each of which keeps its place until it is done; on the driver's node.
 
     A reader that is begun anew, as Ray does where one is lost, gets at each place what it got
-    before. It is also known here how often each job was begun, whoever has ended meanwhile.
+    before. It is also known here how often each job was begun, whoever has ended meanwhile. What
+    the driver sends may come in another order than it was sent in, as Ray has it for actors that
+    are asynchronous.
     """
 
     def __init__(self, size: int) -> None:
@@ -36,7 +38,8 @@ class Desk:
         self._size = size
         self._jobs: deque[tuple[int, bytes]] = deque()
         self._pieces: dict[int, list[tuple[int, bytes]]] = {}
-        self._next, self._ended = 0, False
+        self._next, self._nb_put = 0, 0
+        self._nb_jobs: int | None = None  # of all; None as long as nobody knows
         self._changed = asyncio.Condition()
         self._begun: Counter[int] = Counter()
 
@@ -44,12 +47,13 @@ class Desk:
         """The next job, pickled."""
         async with self._changed:
             self._jobs.append((number, job))
+            self._nb_put += 1
             self._changed.notify_all()
 
-    async def end(self) -> None:
-        """There are no more."""
+    async def end(self, nb_jobs: int) -> None:
+        """So many jobs there are in all, some of which may yet come."""
         async with self._changed:
-            self._ended = True
+            self._nb_jobs = nb_jobs
             self._changed.notify_all()
 
     async def take(self, place: int) -> list[tuple[int, bytes]] | None:
@@ -59,7 +63,7 @@ class Desk:
         """
         async with self._changed:
             if place >= self._next:
-                await self._changed.wait_for(lambda: self._jobs or self._ended)
+                await self._changed.wait_for(lambda: self._jobs or self._nb_put == self._nb_jobs)
                 if not self._jobs:
                     return None
                 size = min(self._size, len(self._jobs))
