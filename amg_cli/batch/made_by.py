@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amg_cli.batch.earlier_records import completed
 from amg_cli.batch.engines.local import Work
 from amg_cli.core.config import GenerationConfig
 from amg_cli.core.errors import OutputError
@@ -15,13 +16,6 @@ from amg_cli.models.onnx import OnnxEncoder
 from amg_cli.weights.cache import sha256_of
 
 FILE = "made_by.json"
-# Of a record that does not know of others.
-_BEFORE = {
-    "backend": "torch",
-    "hq_token_only": False,
-    "use_m2m": False,
-    "coarse_nms_thresh": 1.0,
-}
 
 
 def maker_of(work: Work, config: GenerationConfig) -> dict[str, Any]:
@@ -54,7 +48,7 @@ def claim(folder: Path, maker: Mapping[str, Any], holds_masks: bool) -> None:
         return
     except (OSError, ValueError) as error:
         raise OutputError(path, f"cannot be read: {error}", "give another `output`") from error
-    earlier = {**_BEFORE, **earlier}
+    earlier = completed(earlier)
     different = [
         f"{name} {_short(earlier.get(name))}, now {_short(value)}"
         for name, value in maker.items()

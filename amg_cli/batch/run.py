@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from amg_cli.batch.cloud.place import UploadError
 from amg_cli.batch.commit import check_writable, recover
+from amg_cli.batch.earlier_records import completed
 from amg_cli.batch.job import Job, Outcome
 from amg_cli.batch.listing import Listing
 from amg_cli.batch.manifest import Manifest
@@ -37,16 +38,6 @@ from amg_cli.weights.cache import sha256_of
 WAYS_OUT = "`on_exists` overwrite, or another `output`"
 OnExists = Literal["error", "skip", "overwrite"]
 _PHRASES = {"task": "the task"}  # of settings that are no options
-# In records that know none of them.
-_BEFORE = {
-    "task": "everything",
-    "classes": None,
-    "text": None,
-    "backend": "torch",
-    "use_m2m": False,
-    "hq_token_only": False,
-    "coarse_nms_thresh": 1.0,
-}
 _LISTED = 16  # of a list, so many are named
 # What becomes of an image that is listed: work, or nothing as it is done, has failed before, or has
 # output of unknown origin.
@@ -280,7 +271,7 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
     One that a record lacks, of an older version, is as now; but for those that it had not yet.
     """
-    earlier = {**_BEFORE, **earlier}
+    earlier = completed(earlier)
     different = [name for name in now if name in earlier and earlier[name] != now[name]]
     return [
         f"{_PHRASES.get(name, f'`{name}`')} {_short(earlier[name])}, now {_short(now[name])}"
