@@ -78,6 +78,16 @@ def encoders() -> str:
     return markdown(["seconds", *ENCODERS], cells)
 
 
+def fast_sam() -> str:
+    """Seconds of everything by `nano`, and of FastSAM's networks alone, by image."""
+    runs = json.loads((RESULTS / "fast_sam.json").read_text())["runs"]
+    images = list(dict.fromkeys(run["image"] for run in runs))
+    median = {(run["contender"], run["image"]): run["median_s"] for run in runs}
+    names = dict.fromkeys(run["contender"] for run in runs)
+    rows = [[name, *(f"{median[name, image]:.2f}" for image in images)] for name in names]
+    return markdown(["seconds", *images], rows)
+
+
 def clicks() -> str:
     """Milliseconds of one prompt by hand on an encoded photograph, by each contender."""
     found = json.loads((RESULTS / "clicks.json").read_text())
@@ -235,7 +245,7 @@ def newer() -> str:
 
 
 TABLES = (
-    *(speed, folder, encoders, clicks, cost, gpu, quality, partitions, selecting),
+    *(speed, folder, fast_sam, encoders, clicks, cost, gpu, quality, partitions, selecting),
     *(boxes, edges, onnx, newer),
 )
 
