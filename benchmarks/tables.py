@@ -78,6 +78,18 @@ def encoders() -> str:
     return markdown(["seconds", *ENCODERS], cells)
 
 
+def scaling() -> str:
+    """Seconds by threads and by workers, and which of them are predicted."""
+    found = json.loads((RESULTS / "scaling.json").read_text())
+    threads, workers = found["threads"]["seconds"], found["workers"]["seconds a photograph"]
+    rows = []
+    for count in threads:
+        how = "measured" if int(count) in found["measured"] else "predicted"
+        rows.append([count, f"{threads[count]:.1f}", f"{workers[count]:.2f}", how])
+    head = ["", "one image by so many threads, `vit_t`", "a photograph by so many workers, `nano`"]
+    return markdown([*head, ""], rows)
+
+
 def fast_sam() -> str:
     """Seconds of everything by `nano`, and of FastSAM's networks alone, by image."""
     runs = json.loads((RESULTS / "fast_sam.json").read_text())["runs"]
@@ -245,7 +257,19 @@ def newer() -> str:
 
 
 TABLES = (
-    *(speed, folder, fast_sam, encoders, clicks, cost, gpu, quality, partitions, selecting),
+    *(
+        speed,
+        folder,
+        fast_sam,
+        encoders,
+        clicks,
+        cost,
+        scaling,
+        gpu,
+        quality,
+        partitions,
+        selecting,
+    ),
     *(boxes, edges, onnx, newer),
 )
 
