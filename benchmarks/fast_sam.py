@@ -11,44 +11,40 @@ masks of those that stay. `amg` is timed whole, from the pixels to the masks.
 from __future__ import annotations
 
 import json
-import statistics
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from in_process import Contender, Image, in_turn
 from side_by_side import machine
 
 from amg_cli import GenerationConfig, generate, load_model
-from amg_cli.batch.reading import read_image
 from amg_cli.cli.process import prepare_process
+from amg_cli.models.sam import Sam
 
-Image = NDArray[np.uint8]
 LONG_SIDE, STRIDE = 1024, 32
 NETWORKS = {"FastSAM-s": "yolov8s-seg.yaml", "FastSAM-x": "yolov8x-seg.yaml"}
-SETTINGS = {
-    "amg nano": GenerationConfig(),
-    "amg nano --coarse-nms-thresh 0.9": GenerationConfig(coarse_nms_thresh=0.9),
-}
 
 
-def nano(config: GenerationConfig) -> Callable[[Image], object]:
-    """Everything by the bundled model, from the pixels to the masks."""
-    model = load_model("nano", device="cpu")
-    return lambda image_rgb: generate(image_rgb, model, config)
+def everything(model: Sam, coarse_nms_thresh: float = 1.0) -> Contender:
+    """By a model's own settings, from the pixels to the masks."""
+    config = GenerationConfig(**model.settings, coarse_nms_thresh=coarse_nms_thresh)
+    return lambda image_rgb: len(generate(image_rgb, model, config))
 
 
-def fast_sam(layout: str) -> Callable[[Image], object]:
+def fast_sam(layout: str) -> Contender:
     """A network with random weights, of an RGB image."""
     from ultralytics.nn.tasks import SegmentationModel
 
     model = SegmentationModel(layout, nc=1, verbose=False).eval().fuse(verbose=False)
-    return lambda image_rgb: model(network_input(image_rgb))
+
+    def run(image_rgb: Image) -> None:
+        """The network alone."""
+        model(network_input(image_rgb))
+
+    return run
 
 
 def network_input(image_rgb: Image) -> torch.Tensor:
@@ -71,24 +67,13 @@ def main(images: tuple[Path, ...], rounds: int, json_file: Path | None) -> None:
     """Time them side by side."""
     warnings.filterwarnings("ignore")
     prepare_process()
-    contenders = {name: nano(config) for name, config in SETTINGS.items()}
+    model = load_model("nano", device="cpu")
+    contenders = {
+        "amg nano": everything(model),
+        "amg nano --coarse-nms-thresh 0.9": everything(model, 0.9),
+    }
     contenders.update({name: fast_sam(layout) for name, layout in NETWORKS.items()})
-    found: dict[tuple[str, str], list[float]] = {}
-    for round_ in range(rounds + 1):
-        for path in images:
-            image_rgb = read_image(path)
-            for name, run in contenders.items():
-                start = time.perf_counter()
-                run(image_rgb)
-                if round_:
-                    seconds = time.perf_counter() - start
-                    found.setdefault((path.name, name), []).append(round(seconds, 3))
-    runs = []
-    for (image, name), times in found.items():
-        median = statistics.median(times)
-        spread = f"{min(times):.2f} to {max(times):.2f}"
-        click.echo(f"{image:<16} {name:<34} {median:6.2f} s ({spread})")
-        runs.append({"image": image, "contender": name, "median_s": median, "seconds": times})
+    runs = in_turn(contenders, images, rounds)
     if json_file:
         result = {"machine": machine(), "threads": torch.get_num_threads(), "runs": runs}
         json_file.write_text(json.dumps(result, indent=1) + "\n")

@@ -31,7 +31,7 @@ from amg_cli.models.devices import synchronizer
 
 Image = NDArray[np.uint8]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-Contender = Callable[[Image], int]  # -> the number of masks
+Contender = Callable[[Image], int | None]  # -> the number of masks, where it has any
 
 
 def amg(checkpoint: Path, precision: str, compiled: bool = False) -> Contender:
@@ -49,6 +49,34 @@ def reference(checkpoint: Path, module: str, model_type: str) -> Contender:
     model.to(DEVICE)
     generator = published.SamAutomaticMaskGenerator(model, output_mode="coco_rle")
     return lambda image: len(generator.generate(image))
+
+
+def in_turn(
+    contenders: dict[str, Contender], images: tuple[Path, ...], rounds: int
+) -> list[dict[str, Any]]:
+    """Time all on every image, round by round, after one that warms up; and print it."""
+    wait = synchronizer(torch.device(DEVICE))
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for round_ in range(rounds + 1):
+        for path in images:
+            image_rgb = read_image(path)
+            for name, run in contenders.items():
+                start = time.perf_counter()
+                nb_masks = run(image_rgb)
+                if wait:
+                    wait()
+                row = found.setdefault((path.name, name), {"masks": nb_masks, "seconds": []})
+                if round_:
+                    row["seconds"].append(round(time.perf_counter() - start, 4))
+    rows = [{"image": i, "contender": name, **row} for (i, name), row in found.items()]
+    for row in rows:
+        seconds = row["seconds"]
+        masks = "" if row["masks"] is None else f" {row['masks']:4} masks"
+        click.echo(
+            f"{row['image']:<16} {row['contender']:<32} {statistics.median(seconds):8.3f} s "
+            f"({min(seconds):.3f} to {max(seconds):.3f}){masks}"
+        )
+    return rows
 
 
 @click.command()
@@ -80,26 +108,7 @@ def main(
         contenders["amg bf16 compiled"] = amg(checkpoint, "bf16", compiled=True)
     if module:
         contenders[module] = reference(checkpoint, module, model_type)
-    wait = synchronizer(torch.device(DEVICE))
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for round_ in range(rounds + 1):
-        for path in images:
-            image_rgb = read_image(path)
-            for name, run in contenders.items():
-                start = time.perf_counter()
-                nb_masks = run(image_rgb)
-                if wait:
-                    wait()
-                row = found.setdefault((path.name, name), {"masks": nb_masks, "seconds": []})
-                if round_:
-                    row["seconds"].append(round(time.perf_counter() - start, 4))
-    rows = [{"image": i, "contender": name, **row} for (i, name), row in found.items()]
-    for row in rows:
-        seconds = row["seconds"]
-        click.echo(
-            f"{row['image']:<16} {row['contender']:<18} {statistics.median(seconds):8.3f} s "
-            f"({min(seconds):.3f} to {max(seconds):.3f}) {row['masks']:4} masks"
-        )
+    rows = in_turn(contenders, images, rounds)
     if json_file:
         gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         result = {"machine": {**machine(), "gpu": gpu}, "runs": rows}

@@ -27,6 +27,8 @@ import click
 from side_by_side import machine
 from sizes import one_run
 
+from amg_cli.batch.sources.images import discover
+
 COUNTS = (1, 2, 4, 8)
 MEASURED = COUNTS[:2]
 LOOK_S = 0.1  # between looks at the processes of a run
@@ -66,7 +68,7 @@ def threads(image: Path, checkpoint: Path, rounds: int) -> dict[str, Any]:
 
 def workers(folder: Path, rounds: int) -> dict[str, Any]:
     """Seconds a photograph by workers; what they are held up by; memory a worker."""
-    nb_images = len(list(folder.iterdir()))
+    nb_images = len(list(discover([folder], recursive=False)))
     found: dict[int, list[dict[str, float]]] = {n: [] for n in MEASURED}
     for _ in range(rounds):
         for count, runs in found.items():

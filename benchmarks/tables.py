@@ -92,10 +92,7 @@ def scaling() -> str:
 
 def fast_sam() -> str:
     """Seconds of everything by `nano`, and of FastSAM's networks alone, by image."""
-    runs = json.loads((RESULTS / "fast_sam.json").read_text())["runs"]
-    images = list(dict.fromkeys(run["image"] for run in runs))
-    median = {(run["contender"], run["image"]): run["median_s"] for run in runs}
-    names = dict.fromkeys(run["contender"] for run in runs)
+    names, images, median = _in_process("fast_sam")
     rows = [[name, *(f"{median[name, image]:.2f}" for image in images)] for name in names]
     return markdown(["seconds", *images], rows)
 
@@ -118,15 +115,21 @@ def clicks() -> str:
 
 def gpu() -> str:
     """Milliseconds of one image on a GPU, without start-up, by each contender."""
-    runs = json.loads((RESULTS / "gpu-vit_t.json").read_text())["runs"]
-    images = list(dict.fromkeys(run["image"] for run in runs))
-    median = {(run["contender"], run["image"]): statistics.median(run["seconds"]) for run in runs}
+    names, images, median = _in_process("gpu-vit_t")
     rows = []
-    for name in dict.fromkeys(run["contender"] for run in runs):
+    for name in names:
         cells = [f"{1000 * median[name, image]:.0f}" for image in images]
         ratios = [median["mobile_sam", image] / median[name, image] for image in images]
         rows.append([name, *cells, f"{statistics.median(ratios):.1f} ×"])
     return markdown(["milliseconds", *images, "faster"], rows)
+
+
+def _in_process(name: str) -> tuple[list[str], list[str], dict[tuple[str, str], float]]:
+    """Of `in_turn`: contenders, images, and the median seconds of each of both."""
+    runs = json.loads((RESULTS / f"{name}.json").read_text())["runs"]
+    median = {(run["contender"], run["image"]): statistics.median(run["seconds"]) for run in runs}
+    names, images = (list(dict.fromkeys(run[of] for run in runs)) for of in ("contender", "image"))
+    return names, images, median
 
 
 def quality() -> str:
@@ -257,20 +260,8 @@ def newer() -> str:
 
 
 TABLES = (
-    *(
-        speed,
-        folder,
-        fast_sam,
-        encoders,
-        clicks,
-        cost,
-        scaling,
-        gpu,
-        quality,
-        partitions,
-        selecting,
-    ),
-    *(boxes, edges, onnx, newer),
+    *(speed, folder, fast_sam, encoders, clicks, cost, scaling, gpu),
+    *(quality, partitions, selecting, boxes, edges, onnx, newer),
 )
 
 
