@@ -5,11 +5,14 @@ import json
 import subprocess
 import sys
 
+import click
 import cv2
 import numpy as np
 import pytest
 
 from amg_cli import __version__
+from amg_cli.cli.lazy_commands import LazyCommands
+from amg_cli.cli.main import COMMANDS, main
 from amg_cli.formats import reference_png, reference_rle
 from tests.command import amg, error_lines, files_under, save, visible
 
@@ -240,10 +243,59 @@ def test_help_version_usage_errors_and_paths_load_no_torch(arguments, tmp_path):
         "import sys; from amg_cli.cli.main import main\n"
         f"try: main({arguments})\n"
         "except SystemExit: pass\n"
-        "assert 'torch' not in sys.modules and 'cv2' not in sys.modules"
+        "assert sys.modules.keys().isdisjoint(('torch', 'cv2', 'urllib.request'))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "imported"),
+    [
+        (["--version"], set()),
+        (["--input", "none.png", "--output", "out", "--quiet"], set()),
+        (["selct"], set()),
+        (["merge", "--help"], {"merge"}),
+        (["eval", "--help"], {"eval"}),
+        (["--help"], set(COMMANDS)),
+    ],
+)
+def test_a_command_is_imported_when_it_is_asked_for(arguments, imported, tmp_path):
+    script = (
+        "import sys; from amg_cli.cli.main import COMMANDS, main\n"
+        f"try: main({arguments}, prog_name='amg')\n"
+        "except SystemExit: pass\n"
+        "found = {name for name, home in COMMANDS.items() if home.split(':')[0] in sys.modules}\n"
+        f"assert found == {imported}, found"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_is_where_it_is_said_to_be():
+    commands = main.commands
+    assert list(commands) == sorted(commands) == list(COMMANDS)
+    assert [command.name for command in commands.values()] == list(COMMANDS)
+
+
+def test_a_command_can_be_added_and_taken_away():
+    commands = LazyCommands({"merge": "amg_cli.cli.merge:merge"})
+    group = click.Group(commands=commands)
+    group.add_command(click.Command("own"))
+    assert set(commands) == {"merge", "own"}
+    assert group.get_command(None, "own").name == "own"
+    del commands["own"]
+    assert len(commands) == 1
+    assert group.get_command(None, "own") is None
+    assert group.get_command(None, "other") is None
+
+
+def test_a_mistyped_command_is_told_what_was_meant(tmp_path):
+    result = amg("selct", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "No such command 'selct'. Did you mean 'select'?" in result.stderr
 
 
 def test_version_and_the_module_answer_alike(tmp_path):

@@ -9,8 +9,10 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from amg_cli.batch.cloud.place import Place
+if TYPE_CHECKING:
+    from amg_cli.batch.cloud.place import Place
 
 
 class OnDisk:

@@ -8,26 +8,29 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from amg_cli.cli.boxes import boxes
-from amg_cli.cli.convert import convert
-from amg_cli.cli.doctor import doctor
-from amg_cli.cli.edges import edges
-from amg_cli.cli.evaluate import evaluate
-from amg_cli.cli.export import export
 from amg_cli.cli.generate import generate_options, run_generate
-from amg_cli.cli.label import label
-from amg_cli.cli.merge import merge
-from amg_cli.cli.models import models
-from amg_cli.cli.predict import predict
+from amg_cli.cli.lazy_commands import LazyCommands
 from amg_cli.cli.process import prepare_process
-from amg_cli.cli.select import select
 from amg_cli.cli.streams import ReaderGoneError, own_streams
-from amg_cli.cli.view import view
 from amg_cli.cli.words import say
 from amg_cli.core.errors import AmgError
 from amg_cli.core.interrupts import Interrupted, signals_raise
 from amg_cli.core.version import __version__
 
+COMMANDS = {
+    "boxes": "amg_cli.cli.boxes:boxes",
+    "convert": "amg_cli.cli.convert:convert",
+    "doctor": "amg_cli.cli.doctor:doctor",
+    "edges": "amg_cli.cli.edges:edges",
+    "eval": "amg_cli.cli.evaluate:evaluate",
+    "export": "amg_cli.cli.export:export",
+    "label": "amg_cli.cli.label:label",
+    "merge": "amg_cli.cli.merge:merge",
+    "models": "amg_cli.cli.models:models",
+    "predict": "amg_cli.cli.predict:predict",
+    "select": "amg_cli.cli.select:select",
+    "view": "amg_cli.cli.view:view",
+}
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 EPILOG = """\b
@@ -69,6 +72,7 @@ class Amg(click.Group):
 
 @click.group(
     cls=Amg,
+    commands=LazyCommands(COMMANDS),
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",
     epilog=EPILOG,
@@ -85,17 +89,3 @@ def main(ctx: click.Context, /, **values: Any) -> None:
         if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             command = ctx.invoked_subcommand
             raise click.UsageError(f"the options of a run do not go with `amg {command}`")
-
-
-main.add_command(boxes)
-main.add_command(convert)
-main.add_command(doctor)
-main.add_command(edges)
-main.add_command(evaluate)
-main.add_command(export)
-main.add_command(label)
-main.add_command(merge)
-main.add_command(models)
-main.add_command(predict)
-main.add_command(select)
-main.add_command(view)

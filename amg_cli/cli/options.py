@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import click
 
@@ -52,6 +51,8 @@ class InputPath(UserPath):
         if not isinstance(value, str) or not is_url(value) or os.path.lexists(value):
             return super().convert(value, param, ctx)
         if value.lower().startswith("file://"):
+            from urllib.request import url2pathname  # which loads HTTP and TLS
+
             return super().convert(url2pathname(urlsplit(value).path), param, ctx)
         return value
 
