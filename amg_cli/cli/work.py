@@ -11,6 +11,7 @@ from amg_cli.cli.model_options import ModelOptions, given_reading
 from amg_cli.cli.process import prepare_process
 from amg_cli.cli.run_options import STDIO
 from amg_cli.cli.run_task import RunTask
+from amg_cli.cli.torch_import import import_torch
 
 if TYPE_CHECKING:
     from amg_cli.batch.engines.local import Work
@@ -32,7 +33,8 @@ def local_engine_and_work(
     values: Mapping[str, Any], plan: Plan, task: RunTask, nb_images: int | None
 ) -> tuple[Engine, Work]:
     """Those of this machine's processes."""
-    # These load torch, which --help, usage errors and a run with nothing left must not wait for.
+    # Torch, which --help, usage errors and a run with nothing left must not wait for.
+    import_torch()
     from amg_cli.batch.engines.choice import choose_engine
     from amg_cli.models.compiled import check_compilable
     from amg_cli.models.devices import find_devices
