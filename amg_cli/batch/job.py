@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from amg_cli.batch.detections import Boxes
 from amg_cli.batch.sources.address import Address
 from amg_cli.core.errors import AmgError, ImageError
 from amg_cli.core.timings import Timings
 from amg_cli.formats.result import Result
+
+if TYPE_CHECKING:
+    from amg_cli.batch.detections import Boxes
 
 
 @dataclass(frozen=True)
