@@ -90,6 +90,14 @@ def scaling() -> str:
     return markdown([*head, ""], rows)
 
 
+def start_up() -> str:
+    """Seconds of each stage of a process around its first image: median and spread."""
+    found = json.loads((RESULTS / "start_up.json").read_text())
+    rows = [*found["stages"].items(), ("amg --help, all of it", found["amg --help"])]
+    cells = [[n, *(f"{t[kind]:.2f}" for kind in ("median_s", "min_s", "max_s"))] for n, t in rows]
+    return markdown(["seconds", "median", "least", "most"], cells)
+
+
 def fast_sam() -> str:
     """Seconds of everything by `nano`, and of FastSAM's networks alone, by image."""
     names, images, median = _in_process("fast_sam")
@@ -260,7 +268,7 @@ def newer() -> str:
 
 
 TABLES = (
-    *(speed, folder, fast_sam, encoders, clicks, cost, scaling, gpu),
+    *(speed, folder, fast_sam, encoders, clicks, cost, scaling, start_up, gpu),
     *(quality, partitions, selecting, boxes, edges, onnx, newer),
 )
 
