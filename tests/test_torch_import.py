@@ -3,15 +3,11 @@
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
-from amg_cli.cli import torch_import
 from tests.command import FEW_POINTS, SMALL_MODEL, files_under, save
 
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 META_KERNELS = "torch._meta_registrations"
 IMPORT = "import sys; from amg_cli.cli.torch_import import *; import_torch(); import torch\n"
 RUN = "import sys; {}from amg_cli.cli.main import main\ntry: main(prog_name='amg')\nfinally: {}\n"
@@ -91,7 +87,7 @@ def test_tensors_without_data_find_it_where_torch_asks_for_it():
 
 def test_a_torch_that_is_imported_stays_as_it_is():
     code = "import sys, torch\nbefore = list(sys.meta_path), set(sys.modules)\n"
-    code += "from amg_cli.cli.torch_import import *; load_library_meanwhile(); import_torch()\n"
+    code += "from amg_cli.cli.torch_import import *; import_torch()\n"
     code += f"assert {META_KERNELS!r} in sys.modules and sys.meta_path == before[0]"
     in_a_new_process(code)
 
@@ -138,44 +134,7 @@ def test_a_torch_that_is_missing_is_said_to_be(tmp_path):
     assert in_a_new_process(code)[0] == "no torch here\n"
 
 
-LOADED = "print('libtorch_cpu' in Path('/proc/self/maps').read_text(), 'torch' in sys.modules)\n"
-
-
-@needs_linux
-@pytest.mark.skipif(torch_import.nb_own_cores() == 1, reason="needs two cores")
-def test_torchs_library_is_loaded_by_the_time_that_torch_is():
-    code = "import sys; from amg_cli.cli.torch_import import *\n"
-    code += "load_library_meanwhile()\n"
-    code += "for thread in threading.enumerate()[1:]: thread.join()\n"
-    code += LOADED
-    code += "import_torch(); import torch; print(torch.ones(2).sum(), threading.active_count())"
-    assert in_a_new_process(code)[0] == "True False\ntensor(2.) 1\n"
-
-
-@needs_linux
-@pytest.mark.parametrize(
-    "wrong", ["--points-per-side=0", "--help", "--version", "--convert-to-rle --format=png"]
-)
-def test_help_and_usage_errors_load_no_library(wrong, tmp_path):
-    code = "import sys; from pathlib import Path; from amg_cli.cli.main import main\n"
-    code += "try: main(prog_name='amg')\nexcept SystemExit: pass\n" + LOADED
-    given = ["--input", "none.png", "--output", "out", *wrong.split()]
-    said, _ = in_a_new_process(code, *given, cwd=tmp_path)
-    assert said.endswith("False False\n")
-
-
-@needs_linux
-def test_what_ends_meanwhile_ends_as_ever(tmp_path):
-    code = "from amg_cli.cli.torch_import import *; load_library_meanwhile(); print('end')"
-    for _ in range(3):
-        assert in_a_new_process(code) == ("end\n", "")
-    command = [sys.executable, "-m", "amg_cli", "--input", "none.png", "--output", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr.startswith("amg: none.png: ")
-
-
-@needs_linux
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 def test_settings_are_there_before_the_library(tmp_path, noise):
     save(tmp_path / "a.png", noise)
     given = ["--input", "a.png", "--output", "out", *SMALL_MODEL, *FEW_POINTS]
@@ -190,48 +149,3 @@ def test_settings_are_there_before_the_library(tmp_path, noise):
     )
     assert done.returncode == 0, done.stderr
     assert "GOMP_SPINCOUNT = '0'" in done.stderr
-
-
-@needs_linux
-def test_other_layouts_of_torch_have_no_library_to_load(tmp_path, monkeypatch):
-    """Those for GPUs, those without a library of that name, those not as torch expects it."""
-    real = Path(find_spec("torch").origin).parent / "lib"
-    package = tmp_path / "torch"
-    (package / "lib").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(torch_import, "nb_own_cores", lambda: 2)
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    assert torch_import._library() is None
-    library = package / "lib" / torch_import.LIBRARY
-    library.write_text("no library")
-    assert torch_import._library() is None
-    (package / "lib/libtorch_global_deps.so").symlink_to(real / "libtorch_global_deps.so")
-    assert torch_import._library() == library
-    for_gpus = package / "lib/libtorch_cuda.so"
-    for_gpus.touch()
-    assert torch_import._library() is None
-    for_gpus.unlink()
-    monkeypatch.setenv("TORCH_USE_RTLD_GLOBAL", "1")
-    assert torch_import._library() is None
-    monkeypatch.delenv("TORCH_USE_RTLD_GLOBAL")
-    monkeypatch.setattr(torch_import, "nb_own_cores", lambda: 1)
-    assert torch_import._library() is None
-    monkeypatch.setattr(torch_import, "nb_own_cores", lambda: 2)
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert torch_import._library() is None
-
-
-@needs_linux
-def test_a_library_that_does_not_load_leaves_all_to_torch(tmp_path):
-    real = Path(find_spec("torch").origin).parent / "lib"
-    lib = tmp_path / "torch/lib"
-    lib.mkdir(parents=True)
-    (tmp_path / "torch/__init__.py").write_text("VALUE = 7")
-    (lib / torch_import.LIBRARY).write_text("no library")
-    (lib / "libtorch_global_deps.so").symlink_to(real / "libtorch_global_deps.so")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-    code += "from amg_cli.cli.torch_import import *\n"
-    code += "assert load_library_meanwhile() is None; import_torch()\n"
-    code += "import torch; print(torch.VALUE)"
-    assert in_a_new_process(code) == ("7\n", "")

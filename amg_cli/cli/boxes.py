@@ -22,7 +22,6 @@ from amg_cli.cli.run_options import (
     wanted_formats,
 )
 from amg_cli.cli.run_task import RunTask
-from amg_cli.cli.torch_import import load_library_meanwhile
 from amg_cli.cli.words import log_as
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ def boxes(ctx: click.Context, /, **values: Any) -> None:
     formats = wanted_formats(values)
     check_format_options(values, formats)
     # This loads what --help and usage errors must not wait for.
-    load_library_meanwhile()
     from amg_cli.cli.running import do_run
 
     given = _Given.of(values["detections"], values["data_set"])

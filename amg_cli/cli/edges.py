@@ -11,7 +11,6 @@ from amg_cli.cli.model_options import MODEL_OPTIONS, READING_OPTIONS
 from amg_cli.cli.options import generation_config, some_generation_options, with_options
 from amg_cli.cli.run_options import INPUT_OPTIONS, RECORD_OPTIONS, STDIO, check_given
 from amg_cli.cli.run_task import RunTask
-from amg_cli.cli.torch_import import load_library_meanwhile
 from amg_cli.cli.words import log_as
 from amg_cli.core.config import settings_of_edges
 from amg_cli.core.presets import EDGE_RECIPE
@@ -60,7 +59,6 @@ def edges(ctx: click.Context, /, **values: Any) -> None:
         raise click.UsageError("edges are pictures: --output needs a folder")
     config = generation_config(values, EDGE_RECIPE)
     # This loads what --help and usage errors must not wait for.
-    load_library_meanwhile()
     from amg_cli.cli.running import do_run
 
     asked = {name: getattr(config, name) for name in settings_of_edges()}

@@ -25,7 +25,6 @@ from amg_cli.cli.run_options import (
     wanted_formats,
 )
 from amg_cli.cli.run_task import RunTask
-from amg_cli.cli.torch_import import load_library_meanwhile
 from amg_cli.cli.words import log_as
 from amg_cli.formats.table import CANDIDATES
 
@@ -104,7 +103,6 @@ def run_generate(values: dict[str, Any]) -> int:
         own=own,
     )
     # This loads what --help and usage errors must not wait for.
-    load_library_meanwhile()
     from amg_cli.cli.running import do_run
 
     return do_run(values, formats, task)
