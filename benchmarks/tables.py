@@ -78,6 +78,23 @@ def encoders() -> str:
     return markdown(["seconds", *ENCODERS], cells)
 
 
+def encoder_dtypes() -> str:
+    """Encoders in 16 and 8 bits: seconds, and for `nano` what becomes of its masks."""
+    models = ("vit_b", "vit_t", "nano")
+    found = [json.loads((RESULTS / f"encoder_dtypes-{name}.json").read_text()) for name in models]
+    rows = []
+    for dtype in found[0]["dtypes"]:
+        of_models = [each["dtypes"][dtype] for each in found]
+        seconds = [f"{statistics.median(each['seconds']):.2f}" for each in of_models]
+        scores = of_models[-1]["scores"]
+        against = scores["run against run"]
+        matched = [f"{100 * against[f'matched at IoU {iou}']:.1f} %" for iou in ("0.98", "0.9")]
+        rows.append([dtype, *seconds, *matched, _figure(scores["all"]["AR@1000"])])
+    seconds = [f"seconds, `{name}`" for name in models]
+    masks = ["`nano`'s masks as in fp32 at IoU .98", "at .9", "AR@1000"]
+    return markdown(["encoder in", *seconds, *masks], rows)
+
+
 def scaling() -> str:
     """Seconds by threads and by workers, and which of them are predicted."""
     found = json.loads((RESULTS / "scaling.json").read_text())
@@ -268,7 +285,7 @@ def newer() -> str:
 
 
 TABLES = (
-    *(speed, folder, fast_sam, encoders, clicks, cost, scaling, start_up, gpu),
+    *(speed, folder, fast_sam, encoders, encoder_dtypes, clicks, cost, scaling, start_up, gpu),
     *(quality, partitions, selecting, boxes, edges, onnx, newer),
 )
 
