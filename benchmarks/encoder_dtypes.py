@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
+from encoders import in_turn
+from onnx_dtypes import figures_of
 from side_by_side import machine
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -75,21 +74,6 @@ def with_encoder_in(dtype: str, checkpoint: Path | None) -> Sam:
     return model
 
 
-def seconds_of(models: dict[str, Sam], rounds: int) -> dict[str, list[float]]:
-    """Of encoding one image of the model's own size, in turn."""
-    height, width = models["fp32"].config.input_size
-    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    found: dict[str, list[float]] = {name: [] for name in models}
-    with torch.inference_mode():
-        for round_ in range(rounds + 1):
-            for name, model in models.items():
-                start = time.perf_counter()
-                model.encode(image)
-                if round_:  # the first warms up
-                    found[name].append(round(time.perf_counter() - start, 4))
-    return found
-
-
 def write_masks(model: Sam, images: list[Path], folder: Path) -> None:
     """By the reference's settings, in its form; those that are there are not made again."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,15 +82,6 @@ def write_masks(model: Sam, images: list[Path], folder: Path) -> None:
         if not file.exists():
             masks = generate(read_image(path), model)
             file.write_text(json.dumps([reference_record(mask) for mask in masks]))
-
-
-def amg_eval(*arguments: Any) -> dict[str, Any]:
-    """The scores."""
-    json_file = Path(arguments[-1])
-    command = [sys.executable, "-m", "amg_cli", "eval", *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    scores: dict[str, Any] = json.loads(json_file.read_text())["scores"]
-    return scores
 
 
 @click.command()
@@ -126,17 +101,17 @@ def main(
     warnings.filterwarnings("ignore")
     prepare_process()
     models = {dtype: with_encoder_in(dtype, checkpoint) for dtype in DTYPES}
-    rows: dict[str, Any] = {
-        name: {"seconds": seconds} for name, seconds in seconds_of(models, rounds).items()
-    }
+    found = in_turn(
+        {dtype: model.encode for dtype, model in models.items()},
+        models["fp32"].config.input_size,
+        rounds,
+    )
+    rows: dict[str, Any] = {name: {"seconds": seconds} for name, seconds in found.items()}
     for name, row in rows.items():
         if data is not None and output is not None:
             images = sorted((data / "images").iterdir())[:limit]
             write_masks(models[name], images, output / name)
-            against = ("--masks", output / name, "--json", output / f"{name}.json")
-            row["scores"] = amg_eval(
-                "--truth", data / "instances.json", "--limit", limit, *against
-            ) | amg_eval("--against", output / "fp32", *against)
+            row["scores"] = figures_of(output / name, output / "fp32", data, limit)["scores"]
         low, high = min(row["seconds"]), max(row["seconds"])
         click.echo(f"{name}: {statistics.median(row['seconds']):.3f} s ({low:.3f} to {high:.3f})")
         for score, value in row.get("scores", {}).items():

@@ -24,6 +24,7 @@ from amg_cli import load_model
 from amg_cli.cli.process import prepare_process
 
 Encoder = Callable[[torch.Tensor], object]
+Seconds = dict[str, list[float]]
 
 
 def encoders(checkpoint: Path, module: str, model_type: str) -> dict[str, Encoder]:
@@ -57,28 +58,33 @@ def with_onnx(encoder: torch.nn.Module) -> Encoder:
     return lambda x: session.run(None, {name: x.numpy()})
 
 
-@click.command()
-@click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--module", default="mobile_sam", show_default=True)
-@click.option("--model-type", default="vit_t", show_default=True)
-@click.option("--rounds", default=7, show_default=True)
-@click.option("--json", "json_file", type=click.Path(path_type=Path))
 @torch.inference_mode()
-def main(
-    checkpoint: Path, module: str, model_type: str, rounds: int, json_file: Path | None
-) -> None:
-    """Time the encoder side by side."""
-    warnings.filterwarnings("ignore")
-    prepare_process()
-    image = torch.randn(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0))
-    contenders = encoders(checkpoint, module, model_type)
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+def in_turn(contenders: dict[str, Encoder], size_hw: tuple[int, int], rounds: int) -> Seconds:
+    """Seconds of each encoder on one image of noise, of so many pixels, round by round."""
+    image = torch.randn(1, 3, *size_hw, generator=torch.Generator().manual_seed(0))
+    found: Seconds = {name: [] for name in contenders}
     for round_ in range(rounds + 1):
         for name, encode in contenders.items():
             start = time.perf_counter()
             encode(image)
             if round_:  # the first warms up
                 found[name].append(round(time.perf_counter() - start, 3))
+    return found
+
+
+@click.command()
+@click.option("--checkpoint", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--module", default="mobile_sam", show_default=True)
+@click.option("--model-type", default="vit_t", show_default=True)
+@click.option("--rounds", default=7, show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path))
+def main(
+    checkpoint: Path, module: str, model_type: str, rounds: int, json_file: Path | None
+) -> None:
+    """Time the encoder side by side."""
+    warnings.filterwarnings("ignore")
+    prepare_process()
+    found = in_turn(encoders(checkpoint, module, model_type), (1024, 1024), rounds)
     result: dict[str, Any] = {"model_type": model_type, "threads": torch.get_num_threads()}
     for name, seconds in found.items():
         click.echo(

@@ -41,6 +41,17 @@ def by_host(graphs: Path, images: list[Path], output: Path) -> None:
             ppm.unlink()
 
 
+def figures_of(masks: Path, others: Path, data: Path, limit: int) -> dict[str, Any]:
+    """What `amg eval` says of the masks of a folder: by the truth, and beside those of another."""
+    json_file = masks.with_suffix(".json")
+    given = ("--masks", masks, "--json", json_file)
+    amg("eval", "--truth", data / "instances.json", "--limit", limit, *given)
+    figures: dict[str, Any] = json.loads(json_file.read_text())
+    amg("eval", "--against", others, *given)
+    figures["scores"] |= json.loads(json_file.read_text())["scores"]
+    return figures
+
+
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
@@ -66,21 +77,7 @@ def main(
                 amg("export", "--dtype", dtype, "--output", graphs, *model, "--quiet")
             by_host(graphs, images, masks)
             row["bytes"] = sum(path.stat().st_size for path in graphs.iterdir())
-        figures = output / f"{dtype}.json"
-        amg(
-            "eval",
-            "--truth",
-            data / "instances.json",
-            "--masks",
-            masks,
-            "--limit",
-            limit,
-            "--json",
-            figures,
-        )
-        row |= json.loads(figures.read_text())
-        amg("eval", "--masks", masks, "--against", output / "amg", "--json", figures)
-        row["scores"] |= json.loads(figures.read_text())["scores"]
+        row |= figures_of(masks, output / "amg", data, limit)
         rows.append({name: value for name, value in row.items() if name != "per_image"})
     if json_file:
         json_file.write_text(json.dumps(rows, indent=1) + "\n")

@@ -125,13 +125,6 @@ def summary(runs: list[dict[str, float]]) -> dict[str, Any]:
     return {stage: _spread([run[stage] for run in runs]) for stage in runs[0]}
 
 
-def seconds_of(command: list[str]) -> float:
-    """Of a process from its start to its end."""
-    start = time.time()
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    return time.time() - start
-
-
 def _spread(seconds: list[float]) -> dict[str, float]:
     kinds = {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds)}
     return {kind: round(value, 3) for kind, value in kinds.items()}
@@ -140,7 +133,7 @@ def _spread(seconds: list[float]) -> dict[str, float]:
 def benchmark() -> None:
     """The command line, whose modules a process that is `amg` must not have imported."""
     import click
-    from side_by_side import machine
+    from side_by_side import machine, timed_run
 
     @click.command(help="Time the stages of a start.")
     @click.argument("image", type=click.Path(exists=True, path_type=Path))
@@ -149,7 +142,7 @@ def benchmark() -> None:
     def main(image: Path, rounds: int, json_file: Path | None) -> None:
         helps, runs = [], []
         for _ in range(rounds + 1):
-            helps.append(seconds_of([sys.executable, "-m", "amg_cli", "--help"]))
+            helps.append(timed_run([sys.executable, "-m", "amg_cli", "--help"])[0])
             runs.append(one_run(image.absolute()))
         found = {"stages": summary(runs[1:]), "amg --help": _spread(helps[1:])}
         for name, times in {**found["stages"], "amg --help": found["amg --help"]}.items():
